@@ -199,11 +199,15 @@ def evenly_spaced(offsets: Offsets, count: int) -> Offsets:
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
-    if count >= len(offsets):
-        return offsets
+    return offsets if count >= len(offsets) else offsets[even_places(len(offsets), count)]
+
+
+def even_places(total: int, count: int) -> Offsets:
+    """Return `count` evenly spaced numbers below `total`, (count,); all if there are fewer."""
+    if count >= total:
+        return np.arange(total, dtype=np.int64)
     # the middle of each of `count` equal parts
-    chosen: Offsets = offsets[(2 * np.arange(count) + 1) * len(offsets) // (2 * count)]
-    return chosen
+    return (2 * np.arange(count, dtype=np.int64) + 1) * total // (2 * count)
 
 
 def take_windows(tokens: Tokens, offsets: Offsets, length: int) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ TEXT_NAMES = (
     *("lyrics", "poem", "prompt", "comment", "description", "title"),
 )
 MOST_NAMED = 8
-SPEAKERS = ("role", "from", "speaker", "author", "name")
+SPEAKERS = ("role", "from", "speaker", "author", "sender_name", "sender", "name")
 WORDS = ("content", "value", "text", "message")
 
 
@@ -35,17 +35,33 @@ def text_of(value: object) -> str | None:
         return value
     if not isinstance(value, list) or not value:
         return None
-    lines = [_said(one) for one in value]
-    return None if None in lines else "".join(f"{line}\n" for line in lines)
-
-
-def _said(turn: object) -> str | None:
-    """Return what is said in a turn of a conversation, after who says it."""
-    if not isinstance(turn, Mapping):
+    if not all(isinstance(one, Mapping) for one in value):
         return None
-    words = next((turn[key] for key in WORDS if isinstance(turn.get(key), str)), None)
-    who = next((turn[key] for key in SPEAKERS if isinstance(turn.get(key), str)), "")
-    return f"{who}: {words}" if who and words is not None else words
+    # of a chat some turns are pictures
+    lines = [line for one in value if (line := _said(one))]
+    return "".join(f"{line}\n" for line in lines) or None
+
+
+def _said(turn: Mapping[str, object]) -> str:
+    """Return what is said in a turn of a conversation, after who says it; empty if nothing is."""
+    words = next((said for key in WORDS if (said := _words(turn.get(key)))), "")
+    who = next((name for key in SPEAKERS if (name := _name(turn.get(key)))), "")
+    return f"{who}: {words}" if who and words else words
+
+
+def _words(value: object) -> str:
+    """Return a text, which may be in parts as where some of it is a link."""
+    if isinstance(value, str):
+        return value
+    parts = value if isinstance(value, list) else []
+    texts = [one.get("text") if isinstance(one, Mapping) else one for one in parts]
+    return "".join(one for one in texts if isinstance(one, str))
+
+
+def _name(value: object) -> str:
+    """Return who a speaker is, who may be an object that has a name."""
+    found = value.get("name") if isinstance(value, Mapping) else value
+    return found if isinstance(found, str) else ""
 
 
 def choose_field(rows: Sequence[Mapping[str, object]], asked: str, spec: str, called: str) -> str:

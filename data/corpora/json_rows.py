@@ -64,6 +64,23 @@ def first_of_array(head: str) -> Any:
         return BROKEN
 
 
+def json_object(pieces: Iterator[str]) -> Iterator[Any]:
+    """Yield the one value of a text.
+
+    Raises:
+        Damaged: It is no JSON, or too long.
+    """
+    text = ""
+    for piece in pieces:
+        text += piece
+        if len(text) > MOST_ROW:
+            raise Damaged(f"one value of more than {MOST_ROW:,} characters")
+    value = parsed(text)
+    if value is BROKEN:
+        raise Damaged("it cannot be parsed")
+    yield value
+
+
 def json_array(pieces: Iterator[str]) -> Iterator[Any]:
     """Yield the elements of an array.
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from data.corpora.fields import TEXT_NAMES
-from data.corpora.json_rows import BROKEN, first_of_array, json_array, json_lines, parsed
+from data.corpora.json_rows import (
+    BROKEN,
+    first_of_array,
+    json_array,
+    json_lines,
+    json_object,
+    parsed,
+)
 from data.corpora.normalize import MARK
 from data.corpora.table_rows import delimiter_of, table_rows
 
 LINES_OF_JSON = ("jsonl", "ndjson")
 TABLES = ("csv", "tsv")
+CHAT = re.compile(r'^\s*\{(?s:.*)"messages"\s*:\s*\[\s*(\{|$)')
 Rows = Callable[[Iterator[str]], Iterator[Any]]
 
 
@@ -30,6 +39,8 @@ def rows_in(head: str, name: str, structure: str, is_asked: bool) -> tuple[str, 
     first = first_of_array(head)
     if isinstance(first, Mapping) or (suffix == "json" and isinstance(first, str)):
         return "a JSON array", json_array
+    if structure == "JSON" and CHAT.search(head):
+        return "the JSON of a chat", json_object
     is_list = suffix in TABLES and _names_text(head)
     if is_list or (structure in ("CSV", "tab-separated values") and (suffix in TABLES or is_asked)):
         delimiter = delimiter_of(head, suffix == "tsv" or structure == "tab-separated values")

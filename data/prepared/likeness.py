@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.batches import Split, Tokens, evenly_spaced
+from data.batches import Split, Tokens, even_places, evenly_spaced
 from data.tokenizers import Tokenizer
 
 WINDOW_CHARACTERS = 64
@@ -91,7 +91,7 @@ def repeated_share(train: Tokens, val: Tokens, window: int) -> float:
     """
     if min(len(train), len(val)) < window:
         return 0.0
-    starts = evenly_spaced(np.arange(len(val) - window + 1, dtype=np.int64), MOST_WINDOWS)  # (W,)
+    starts = even_places(len(val) - window + 1, MOST_WINDOWS)  # (W,)
     places = starts[:, None] + np.arange(window)  # (W, L)
     wanted = _hashes_of(np.asarray(val[places]), window)  # (W,)
     distinct, numbers = np.unique(wanted, return_inverse=True)

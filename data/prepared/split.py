@@ -55,7 +55,13 @@ def split_of(made: Tokenized, wanted: Wanted) -> Split:
     if how == "random":
         return _drawn(made, wanted.val_share, wanted.val_seed)
     target = wanted.val_share * len(tokens)
-    cut = int(starts[1:][np.abs(len(tokens) - starts[1:] - target).argmin()])
+    near = int(np.searchsorted(starts, len(tokens) - target))  # the nearest is this or before it
+    nearest = min(
+        range(max(1, near - 1), min(near + 1, len(starts))),
+        key=lambda at: abs(len(tokens) - int(starts[at]) - target),
+        default=len(starts) - 1,
+    )
+    cut = int(starts[nearest])
     ratio = (len(tokens) - cut) / target
     if how == "auto" and not 1 / CLOSE_ENOUGH <= ratio <= CLOSE_ENOUGH:
         return _with_starts(split_tokens(tokens, wanted.val_share), starts)

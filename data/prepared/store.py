@@ -36,6 +36,7 @@ TOKENS_FILE, DOCUMENTS_FILE, ABOUT_FILE = "tokens.bin", "documents.bin", "about.
 START_DTYPE = "<i8"  # of the documents
 LOCK_SUFFIX = ".lock"  # of the file that the program holds that prepares a text
 KEY_DIGITS = 12  # of each hash
+STARTS_AT_ONCE = 1 << 20
 READ_BYTES = 1 << 22
 
 
@@ -85,7 +86,7 @@ class Prepared:
         return np.memmap(self.folder / TOKENS_FILE, self.dtype, "c", shape=(self.tokens,))
 
     def starts(self) -> NDArray[np.int64]:
-        """Return where each document begins, (documents,).
+        """Return where each document begins, (documents,), as a memory map.
 
         Raises:
             OSError: They cannot be read.
@@ -95,9 +96,13 @@ class Prepared:
 
         if not self.documents:
             return np.zeros(0, np.int64)
-        found = np.fromfile(self.folder / DOCUMENTS_FILE, START_DTYPE).astype(np.int64)
-        rises = bool((np.diff(found, append=self.tokens) > 0).all())
-        if len(found) != self.documents or found[0] != 0 or not rises:
+        found = np.memmap(self.folder / DOCUMENTS_FILE, START_DTYPE, "c").astype(
+            np.int64, copy=False
+        )
+        blocks = range(0, len(found), STARTS_AT_ONCE)
+        rises = all((np.diff(found[at : at + STARTS_AT_ONCE + 1]) > 0).all() for at in blocks)
+        is_within = len(found) == self.documents and found[0] == 0 and found[-1] < self.tokens
+        if not (rises and is_within):
             raise ValueError(f"{DOCUMENTS_FILE} is damaged")
         return found
 

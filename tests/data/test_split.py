@@ -104,3 +104,15 @@ def test_a_large_text_is_arranged_on_the_disk_once(
     assert again.val.tolist() == in_memory.val.tolist()
     with pytest.raises(InputError, match=r"make room, or set data\.val_split to documents"):
         split_of(documents(*sizes, folder=tmp_path / "none"), How(0.3, "random"))
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=30), st.floats(0.01, 0.5))
+def test_the_cut_is_at_the_document_that_comes_nearest_the_share(
+    sizes: list[int], share: float
+) -> None:
+    made = documents(*sizes)
+    target = share * len(made.tokens)
+    cuts = made.starts[1:]
+    expected = int(cuts[np.abs(len(made.tokens) - cuts - target).argmin()])
+    split = split_of(made, How(val_share=share, val_split="documents"))
+    assert len(split.train) == expected

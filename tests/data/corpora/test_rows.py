@@ -297,3 +297,56 @@ def test_a_folder_of_parquet_files_is_its_split_to_train_on(here: Path) -> None:
     assert texts(load_corpus("d")) == TEXTS
     (here / "d/notes.rst").write_text("a folder that holds more than a dataset\n")
     assert load_corpus("d").count == 2 + len(ROWS) + 5
+
+
+TELEGRAM = {
+    "name": "us",
+    "type": "personal_chat",
+    "messages": [
+        {"id": 1, "type": "service", "actor": "Ann", "text": ""},
+        {"id": 2, "from": "Ann", "text": "hi"},
+        {"id": 3, "from": "Bob", "text": ["see ", {"type": "link", "text": "x.org"}, "!"]},
+        {"id": 4, "from": "Bob", "photo": "a.jpg"},
+    ],
+}
+FACEBOOK = {
+    "participants": [{"name": "Ann"}, {"name": "Bob"}],
+    "messages": [
+        {"sender_name": "Ann", "content": "hi", "timestamp_ms": 1},
+        {"sender_name": "Bob", "photos": []},
+        {"sender_name": "Bob", "content": "see x.org!"},
+    ],
+}
+DISCORD = {
+    "guild": {"name": "g"},
+    "messages": [
+        {"author": {"name": "Ann", "id": "7"}, "content": "hi"},
+        {"author": {"name": "Bob", "id": "8"}, "content": "see x.org!"},
+    ],
+}
+
+
+@pytest.mark.parametrize("export", [TELEGRAM, FACEBOOK, DISCORD], ids=["a", "b", "c"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_exported_chat_is_one_conversation(
+    here: Path, export: dict[str, object], indent: int | None
+) -> None:
+    (here / "result.json").write_text(json.dumps(export, indent=indent))
+    corpus = load_corpus("result.json")
+    assert corpus.text == "Ann: hi\nBob: see x.org!\n"
+    assert corpus.told == (
+        "result.json is the JSON of a chat, of the field 'messages' is learned; data.field names "
+        "another",
+    )
+
+
+def test_a_damaged_chat_is_a_sentence(here: Path) -> None:
+    (here / "result.json").write_text(json.dumps(TELEGRAM, indent=1)[:-9])
+    with pytest.raises(InputError, match=r"is no valid JSON \(it cannot be parsed\)"):
+        load_corpus("result.json")
+
+
+def test_other_objects_are_learned_as_they_stand(here: Path) -> None:
+    body = json.dumps({"messages": {"hello": "Hallo"}, "other": [1]}, indent=1)
+    (here / "result.json").write_text(body)
+    assert load_corpus("result.json").text == body
