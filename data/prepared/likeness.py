@@ -7,7 +7,9 @@ Shapes: n tokens, W windows of L tokens.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ SHORTEST_WINDOW = 8  # tokens
 MOST_WINDOWS = 4096  # of the validation text that are looked for
 MOST_TOKENS = 1 << 25  # of the training text that are looked through; more in even parts
 MOST_COUNTED = 1 << 28  # of a longer training text nobody says what it has not
+AT_ONCE = 512  # of these
 BLOCK = 1 << 20  # tokens at a time
 FILTER_BITS = 16
 REPEATED = 0.1  # shares that are told
@@ -92,8 +95,12 @@ def repeated_share(train: Tokens, val: Tokens, window: int) -> float:
     if min(len(train), len(val)) < window:
         return 0.0
     starts = even_places(len(val) - window + 1, MOST_WINDOWS)  # (W,)
-    places = starts[:, None] + np.arange(window)  # (W, L)
-    wanted = _hashes_of(np.asarray(val[places]), window)  # (W,)
+    wanted = np.zeros(len(starts), dtype=np.uint64)  # (W,)
+    for begin in range(0, len(starts), AT_ONCE):  # each has the memory around it mapped, too
+        some = starts[begin : begin + AT_ONCE]
+        places = some[:, None] + np.arange(window)  # (w, L)
+        wanted[begin : begin + AT_ONCE] = _hashes_of(np.asarray(val[places]), window)
+        _release(val)
     distinct, numbers = np.unique(wanted, return_inverse=True)
     # most of the windows of the training text fall through this, which is much faster
     is_near = np.zeros(1 << FILTER_BITS, dtype=bool)
@@ -107,6 +114,7 @@ def repeated_share(train: Tokens, val: Tokens, window: int) -> float:
         hashes = hashes[is_near[_top(hashes)]]
         at = np.minimum(np.searchsorted(distinct, hashes), len(distinct) - 1)
         found[at[distinct[at] == hashes]] = True
+    _release(train)
     return float(found[numbers].mean())
 
 
@@ -127,7 +135,18 @@ def _counts(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:
     counts = np.zeros(vocab_size, dtype=np.int64)
     for begin in _blocks(len(tokens)):
         counts += np.bincount(tokens[begin : begin + BLOCK], minlength=vocab_size)
+    _release(tokens)
     return counts
+
+
+def _release(tokens: Tokens) -> None:
+    """Have the memory of a mapped file count as free, until it is read again."""
+    whole: Any = tokens
+    while isinstance(whole, np.ndarray):
+        whole = whole.base
+    if isinstance(whole, mmap.mmap):
+        with suppress(AttributeError, OSError, ValueError):  # not every system can
+            whole.madvise(mmap.MADV_DONTNEED)
 
 
 def _never_in(tokens: Tokens, candidates: NDArray[Any]) -> list[int]:

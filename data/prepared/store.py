@@ -37,7 +37,6 @@ START_DTYPE = "<i8"  # of the documents
 LOCK_SUFFIX = ".lock"  # of the file that the program holds that prepares a text
 KEY_DIGITS = 12  # of each hash
 STARTS_AT_ONCE = 1 << 20
-READ_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
