@@ -36,6 +36,15 @@ MODERN: dict[str, Value] = {  # docs/experiments.md has the measured effect of e
     "optim.warmup_steps": 0,
 }
 FAST = MODERN | {"model.n_head": 2}  # 2,000 steps, the same number of tokens as nanogpt-cpu
+# 4,096 tokens are three letters each: a step reads more text and takes longer, and tables of the
+# tokens before would learn pairs of words by heart. docs/experiments.md has what else was tried.
+FAST_BPE = FAST | {
+    "data.tokenizer": "bpe",
+    "data.vocab_size": 4096,
+    "model.n_gram": 1,
+    "optim.weight_decay": 0.5,
+    "train.max_steps": 800,
+}
 SIZE_10M: dict[str, Value] = {  # the shape of nanoGPT's Shakespeare model
     "model.n_layer": 6,
     "model.n_head": 6,
@@ -71,6 +80,11 @@ RECIPES = (
         },
     ),
     Preset("fast", "0.8 M, the fastest recipe: nanoGPT's final loss in a tenth of its time.", FAST),
+    Preset(
+        "fast-bpe",
+        "1.8 M, fast with tokens of several letters (bpe): 7 % fewer bits per byte, and sooner.",
+        FAST_BPE,
+    ),
     Preset(
         "fast-10m",
         "10.7 M, the fastest recipe, with weight decay and dropout: seconds on a GPU.",

@@ -167,6 +167,18 @@ def test_the_10m_recipe_is_the_small_one_at_nanogpts_size() -> None:
     assert sized <= {"train", "optim"}
 
 
+def test_the_bpe_recipe_is_the_small_one_with_other_tokens_and_what_they_need() -> None:
+    small, bpe = map(preset_config, ("fast", "fast-bpe"))
+    changed = bpe.differences(small)
+    tokens, against_learning_by_heart = (
+        {"data.tokenizer", "data.vocab_size"},
+        {"model.n_gram", "optim.weight_decay", "train.max_steps"},
+    )
+    assert set(changed) == tokens | against_learning_by_heart
+    sized = parameters(on_meta("fast-bpe", bpe.data.vocab_size))
+    assert PRESETS["fast-bpe"].help.startswith(f"{sized / 1e6:.1f} M")
+
+
 def test_a_preset_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'self-attention'"):
         preset_config("self-atention")
