@@ -156,7 +156,8 @@ async def test_a_batch_is_the_one_that_the_trainer_takes(open_app: Open, config:
 async def test_another_text_is_looked_at_and_taken_for_the_next_run(
     open_app: Open, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other.txt"
+    other = tmp_path / ("a long name of a folder " * 5) / "other.txt"
+    other.parent.mkdir()
     other.write_text("green eggs and ham\n" * 200)
     async with open_app(size=(120, 40)) as person:
         screen = await look(person)

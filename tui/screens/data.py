@@ -195,7 +195,10 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         """Say whose text it is, and what is being done."""
         if self.wanted:
             changes = changes_of(self._base, self.wanted)
-            words = ", ".join(f"{SETTINGS[key].format(one)}" for key, one in changes.items())
+            words = ", ".join(  # of a path its name, so that the hint has room
+                called(one) if isinstance(one, str) else SETTINGS[key].format(one)
+                for key, one in changes.items()
+            )
             row = [(f"what would be: {words}", "title")]
             if not self._problem:
                 row.append((f" · {self.key_of('data.take')} takes it for the next run", "dim"))
