@@ -278,6 +278,14 @@ def test_the_axis_is_narrowed_only_when_much_of_it_is_empty() -> None:
     assert Scale.around(1.0, 2.0, before=before).high < 2.5
 
 
+@pytest.mark.parametrize("limits", [{"floor": 0.0}, {"ceiling": 0.0}, {"ceiling": -1.0}])
+def test_no_logarithmic_axis_ends_at_a_limit_that_has_no_logarithm(
+    limits: dict[str, float],
+) -> None:
+    scale = Scale.around(1.0, 4.2, log=True, **limits)  # type: ignore[arg-type]
+    assert not scale.log and scale.low < scale.high
+
+
 def test_chosen_limits_are_the_ends_of_the_axis() -> None:
     scale = Scale.around(1.0, 4.2, floor=1.2, ceiling=2.0)
     assert (scale.low, scale.high) == (1.2, 2.0)

@@ -71,7 +71,7 @@ class Scale:
         """
         if math.isnan(low):
             low, high = 0.0, 1.0
-        log = log and low > 0 and (floor is None or floor > 0) and (ceiling or 1.0) > 0
+        log = log and low > 0 and all(end is None or end > 0 for end in (floor, ceiling))
         low, high = _clamped(low, HUGE), _clamped(high, HUGE)
         ends = tuple(None if end is None else _clamped(end, HUGE) for end in (floor, ceiling))
         if log:
