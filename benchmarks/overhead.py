@@ -209,7 +209,7 @@ def app_window(
 
         _wait_for_evaluations(run, ROUNDS + 1, look, 5 * expected + START_SECONDS, app.rest)
         look()
-        keys = (press or _press_keys)(app)
+        keys = (press or press_keys)(app)
     window = _window(run, ROUNDS, samples)
     moments = programs.moments(run, "evaluated")
     first, last = moments[0][1], moments[ROUNDS][1]
@@ -219,7 +219,7 @@ def app_window(
     return replace(window, keys=keys)
 
 
-def _press_keys(app: PtyApp) -> tuple[float, ...]:
+def press_keys(app: PtyApp) -> tuple[float, ...]:
     """Return the seconds from some keys to their effect on the screen, while it trains."""
     seconds = []
     for _ in range(KEYS_PRESSED):

@@ -65,6 +65,7 @@ from tui.widgets.option_lists import page_at_any_height
 DEFAULT_THEME, LIGHT_THEME = "textual-dark", "textual-light"
 TITLE_SECONDS = 5.0
 VIEWS_AFTER_SECONDS = 8.0
+ATTACHED_SECONDS = 2.0  # until a run that another process trains is on the screen
 NO_COMMANDS = ("app.command_palette", "interrupt")  # it is open; the cockpit has it as q
 STYLES = Path(__file__).parent / "styles"
 
@@ -202,7 +203,7 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         if self.control.launch.lesson is not None:
             self.cockpit.action_lecture(self.control.launch.lesson)
         if self.control.launch.attaches:
-            gc.enable()
+            self.set_timer(ATTACHED_SECONDS, gc.enable)
         else:
             _in_thread(_import_heavy_modules)
         # not beside the first steps, which wait for PyTorch

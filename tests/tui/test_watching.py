@@ -12,6 +12,7 @@ import pytest
 
 from engine.config.schema import Config
 from engine.protocol import (
+    Command,
     Controlled,
     Evaluated,
     Event,
@@ -161,6 +162,22 @@ async def test_inside_it_is_told_that_the_engine_has_ended_and_the_kept_weights_
         )
         assert "kept: nothing trains this run now" in str(screen._facts(120).rows)
         assert not screen.state.main.problems
+
+
+async def test_a_key_is_acknowledged_before_what_trains_has_answered(
+    open_app: Open, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trained() as (run, other), open_app(run=run, attaches=True) as person:
+        await person.until(lambda: bool(person.app.control.attached), "the run")
+        send, held = other.engine.send, list[Command]()
+        monkeypatch.setattr(other.engine, "send", held.append)  # a step that takes long
+        await person.press("space")
+        assert first_line(person).startswith("● pausing…")
+        await person.until(lambda: bool(held), "the command")
+        monkeypatch.setattr(other.engine, "send", send)
+        send(held[0])
+        await person.until_state(State.PAUSED)
+        await person.until(lambda: first_line(person).startswith("‖ paused"), "the answer")
 
 
 async def test_who_only_watches_is_told_so_and_offered_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -24,6 +25,14 @@ from tui.text.notices import nothing_trains
 
 def main(argv: list[str]) -> int:
     """Open the app on the run; quitting it leaves the run in training."""
+    gc.disable()  # as ``tui.commands.app`` does: the app enables it once the run is on the screen
+    try:
+        return _attach(argv)
+    finally:
+        gc.enable()
+
+
+def _attach(argv: list[str]) -> int:
     parser = Parser("gpt-tui attach", "Watch and control a run that another process trains.")
     parser.add_argument("run", metavar="RUN", nargs="?", help=RUN_OR_ONLY_HELP)
     role = parser.add_mutually_exclusive_group()

@@ -128,6 +128,8 @@ class RunControl:
         self._name = launch.name
         self._changes_after_rewind: dict[str, Any] = {}  # after the rewind that advice asked for
         self._next_started = 0  # the id of the request that started the next run
+        # id of the request to pause or resume that is not answered yet, and what is shown meanwhile
+        self._asked_state: tuple[int, str] = 0, ""
         self._way_back = 0  # the id of the latest request that goes to an earlier step
         self._stopped_way_back = 0  # the same, of one that the user stopped
         self._request_ids = itertools.count(1)
@@ -169,6 +171,17 @@ class RunControl:
     @property
     def status(self) -> Status:
         return self.engine.status if self._started else self._first_status
+
+    @property
+    def shown_status(self) -> Status:
+        """The status; what was asked for is shown at once, and carried out after a micro-batch."""
+        asked = self._asked_state[1]
+        return structs.replace(self.status, message=asked) if asked else self.status
+
+    def note_answered(self, event: Event) -> None:
+        """An event may answer the request to pause or resume."""
+        if 0 < self._asked_state[0] == event.request_id or isinstance(event, RunOpened):
+            self._asked_state = 0, ""
 
     @property
     def metrics(self) -> MetricStore:
@@ -258,7 +271,7 @@ class RunControl:
         """Pause the run, or have it paused once it is open."""
         self.will_train = False
         if not self.is_being_opened:
-            self.send(Pause())
+            self._asked_state = self.send(Pause()), "pausing…"
 
     def resume(self) -> None:
         """Resume the run, with the edits that take effect then; or have it trained once open."""
@@ -267,7 +280,7 @@ class RunControl:
             return
         edits = self.draft.edits_for(When.RESUME)
         if self.is_open and self.status.state is not State.RUNNING and not edits:
-            self.send(Resume())
+            self._asked_state = self.send(Resume()), "resuming…"
             return
         if not self.is_open:  # the run was closed: live settings are pending, too
             edits |= self.draft.edits_for(When.LIVE)

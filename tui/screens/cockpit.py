@@ -218,7 +218,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
     def show_status(self) -> None:
         bar = self.query_one(StatusBar)
         bar.facts = self.control.facts
-        bar.status = self.control.status
+        bar.status = self.control.shown_status
 
     def show_welcome(self) -> None:
         """Show what space will start while there is no run, and none was asked for."""
@@ -378,12 +378,14 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         if self.control.is_being_opened:
             self.notify(f"the run is opened paused: {self.key_of('cockpit.train')} trains it")
         self.control.pause()
+        self.show_status()
         self.refresh_bindings()
 
     def action_resume(self) -> None:
         if self.control.is_being_opened:
             self.notify("training begins once the run is open")
         self._try(self.control.resume)
+        self.show_status()
         self.refresh_bindings()
 
     def action_take_control(self) -> None:

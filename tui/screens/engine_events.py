@@ -75,6 +75,7 @@ class EngineEventHandler:
         self._preparation_warnings: list[str] = []  # of a run that is being prepared
 
     def handle(self, event: protocol.Event) -> None:
+        self._control.note_answered(event)
         self._HANDLERS[type(event)](self, event)
 
     def _on_state(self, event: protocol.StateChanged) -> None:
