@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from data.errors import InputError
 from data.paths import quoted_path
 from engine.config.schema import config_from_dict
-from engine.program import PROGRAM, program
+from engine.program import PROGRAM
 from engine.remote.host import Host, parse_address
-from engine.runs.folder import find_run, is_locked, typed_name
+from engine.runs.folder import find_run, is_locked
 from tui import EXIT_DONE
 from tui.commands.app import check_terminal, existing_run, launch_app
-from tui.commands.elsewhere import RUN_OR_ONLY_HELP, add_ssh_options, host_of
+from tui.commands.elsewhere import RUN_OR_ONLY_HELP, add_ssh_options, host_of, only_run
 from tui.commands.options import Parser, add_theme_option, runs_dir_of, theme_of
 from tui.control.run import Launch
 from tui.text.notices import nothing_trains
@@ -66,25 +66,6 @@ def trained_run(named: str, runs_dir: Path) -> Path:
     if not is_locked(run):
         raise InputError(nothing_trains(run))
     return run
-
-
-def only_run() -> str:
-    """Return the run that is in training on this machine.
-
-    Raises:
-        InputError: There is none, or there are several.
-    """
-    from engine.remote.client import found_engines  # not for the first paint
-
-    runs = [Path(one.opened.path) for one in found_engines()]
-    if len(runs) == 1:
-        return str(runs[0])
-    if not runs:
-        raise InputError(
-            f"no run is in training: {program()} train --detach starts one in the background"
-        )
-    names = ", ".join(typed_name(run) for run in runs)
-    raise InputError(f"name one of the runs in training: {names}")
 
 
 def _role_of(args: argparse.Namespace) -> str:

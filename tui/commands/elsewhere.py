@@ -1,4 +1,4 @@
-"""Commands for a run on another machine, ``HOST:RUN``: they are carried out there, through ssh."""
+"""Which run a command is for: the only one in training, or one elsewhere, through ssh."""
 
 from __future__ import annotations
 
@@ -8,14 +8,34 @@ import subprocess
 from pathlib import Path
 
 from data.errors import InputError
-from engine.program import PROGRAM
+from engine.program import PROGRAM, program
 from engine.remote.host import NO_PROGRAM, SSH_FAILED, Host, check_host, parse_address, why_failed
+from engine.runs.folder import typed_name
 from tui import EXIT_FAILED
 from tui.commands.options import RunParser
 from tui.terminal.stdout import complain
 
 RUN_HELP = "name or path of the run, or HOST:RUN on a machine that ssh reaches"
 RUN_OR_ONLY_HELP = f"{RUN_HELP}; without one, what is trained here"
+
+
+def only_run() -> str:
+    """Return the run that is in training on this machine.
+
+    Raises:
+        InputError: There is none, or there are several.
+    """
+    from engine.remote.client import found_engines  # not for the first paint
+
+    runs = [Path(one.opened.path) for one in found_engines()]
+    if len(runs) == 1:
+        return str(runs[0])
+    if not runs:
+        raise InputError(
+            f"no run is in training: {program()} train --detach starts one in the background"
+        )
+    names = ", ".join(typed_name(run) for run in runs)
+    raise InputError(f"name one of the runs in training: {names}")
 
 
 def add_ssh_options(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +109,6 @@ class AnywhereParser(RunParser):
         """
         args = self.parse_args(argv)
         if args.run is None:
-            from tui.commands.attach import only_run  # imports this module
-
             return args, Path(only_run())
         there = parse_address(args.run)
         if not there:

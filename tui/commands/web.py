@@ -11,7 +11,8 @@ from data.paths import quoted_path
 from engine.program import PROGRAM, install_command
 from engine.remote.host import parse_address
 from tui import EXIT_DONE
-from tui.commands.attach import only_run, trained_run
+from tui.commands.attach import trained_run
+from tui.commands.elsewhere import only_run
 from tui.commands.options import Parser, add_theme_option, runs_dir_of, theme_of
 
 PORT = 8000
