@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.command import CommandPalette
 
 from tests.engine.run_folders import write_run
 from tests.tui.conftest import Open
+from tui.screens.dialogs import TakeControlDialog
 
 MOVES = ("pagedown", "pageup", "end", "home", "down", "up")
 SCREENS = ("ctrl+p", "e", "r", "Q", "question_mark")
@@ -33,3 +35,16 @@ async def test_keys_may_follow_the_palette_at_once(open_app: Open) -> None:
             person.app.simulate_key(key)
             await person.press("escape")
             assert person.app.is_running, key
+
+
+@pytest.mark.parametrize("size", [(60, 16), (80, 24)])
+async def test_a_question_is_whole_in_a_narrow_terminal(
+    open_app: Open, size: tuple[int, int]
+) -> None:
+    async with open_app(size=size) as person:
+        dialog = TakeControlDialog("somebody@a-machine-of-a-long-name.example.org (process 12345)")
+        person.app.push_screen(dialog)
+        await person.until(lambda: person.shows(TakeControlDialog), "the question")
+        frame = dialog.query_one("#dialog").content_region
+        question = dialog.query_one("#question").region
+        assert question.width <= frame.width and question.height > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,7 +26,7 @@ from engine.protocol import (
 from engine.remote.client import Connection, connect, welcomed
 from tests.tui.conftest import PATIENCE, Open, Person
 from tui.control.run import Launch, RunControl
-from tui.screens.dialogs import TakeControlDialog
+from tui.screens.dialogs import NewRunDialog, TakeControlDialog
 from tui.screens.inside import InsideScreen
 from tui.widgets.status_bar import StatusBar
 
@@ -108,6 +109,21 @@ async def test_space_before_one_is_attached_pauses_what_trains(
             assert person.told() == "space takes effect once the run is open"
             begin(person.app.control)
             await person.until(lambda: other.status.state is State.PAUSED, "the pause")
+
+
+async def test_a_new_run_leaves_the_one_in_the_background_in_training(
+    open_app: Open, trained: Trained
+) -> None:
+    async with trained() as (run, other), open_app(run=run, attaches=True) as person:
+        await person.until_state(State.RUNNING)
+        await person.press("n")
+        await person.until(lambda: person.shows(NewRunDialog), "the question")
+        dialog = person.app.screen
+        assert isinstance(dialog, NewRunDialog)
+        assert f"{run.name} goes on: process {os.getpid()} trains it." in str(dialog.question)
+        await person.press("enter")
+        await person.until(lambda: not person.app.control.attached, "the new run")
+        assert other.status.state is State.RUNNING
 
 
 async def test_who_watches_sees_who_is_in_control_and_can_take_it(

@@ -96,14 +96,14 @@ class NewRunDialog(Dialog):
     KEYS = "ask_new_run"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
-    def __init__(self, draft: Draft, old_run: str, stops: str = "") -> None:
+    def __init__(self, draft: Draft, old_run: str, becomes: str = "") -> None:
         question = differences(draft.base, draft.waiting)
         if draft.prepared:
             question = Text(f"With the preset {draft.next_preset}.\n\n").append_text(question)
         elif not draft.waiting:
             question.append("With the same settings as the open run.\n")
         kept = f"{old_run} is saved and kept."
-        question.append(f"\n{stops or kept}\n", "" if stops else "dim")
+        question.append(f"\n{becomes or kept}\n", "" if becomes else "dim")
         super().__init__("Begin a new run?", question)
 
 
@@ -166,7 +166,7 @@ class ForkDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 
     def __init__(
-        self, draft: Draft, parent: str, step: int, before: str = "", stops: str = ""
+        self, draft: Draft, parent: str, step: int, before: str = "", becomes: str = ""
     ) -> None:
         edits = draft.fork_edits
         taken = {key: edits[key] for key in edits if not why_not_in_fork(key)}
@@ -179,7 +179,7 @@ class ForkDialog(Dialog):
                 question.append("\nnot in a fork: ", "dim").append_text(left_out)
                 question.append(f"{why}; it waits for a new run\n", "dim")
         question.append(f"\n{parent} stays as it is.\n", "dim")
-        question.append(f"\nIf the fork is opened, {stops}\n" if stops else "")
+        question.append(f"\nIf the fork is opened, {becomes}\n" if becomes else "")
         if before:
             question.append(f"\n{before}\n", "dim")
         super().__init__(f"Fork {parent} at step {step:,}?", question)
@@ -193,8 +193,8 @@ class OpenRunDialog(Dialog):
 
     def __init__(self, control: RunControl, name: str) -> None:
         question = Text()
-        if stops := what_stops(control):
-            question.append(f"{stops}\n")
+        if becomes := what_becomes(control):
+            question.append(f"{becomes}\n")
         elif control.run_path and control.is_open:
             question.append(f"{control.run_path.name} is saved and closed.\n")
         elif is_busy(control):
@@ -278,7 +278,7 @@ def before_forking(control: RunControl, step: int, way: Way | None = None) -> Fo
     before = f"Before that, {way}; {control.key_of(STOP)} stops it." if way and way.steps else ""
     if way and way.why:
         before = f"{way.why}\n{before}"
-    return ForkDialog(control.draft, control.facts.name, step, before, what_stops(control))
+    return ForkDialog(control.draft, control.facts.name, step, before, what_becomes(control))
 
 
 def differences(base: Config, edits: Mapping[str, Value]) -> Text:
@@ -291,11 +291,13 @@ def differences(base: Config, edits: Mapping[str, Value]) -> Text:
     return text
 
 
-def what_stops(control: RunControl) -> str:
-    """Say that the run that trains here stops when another one is opened; empty if none does."""
+def what_becomes(control: RunControl) -> str:
+    """Say what the run in training does when another one is opened; empty if none is."""
+    status = control.status
+    if control.run_path and control.attached and status.state is State.RUNNING:
+        return f"{control.run_path.name} goes on: {control.attached} trains it."
     if control.run_path is None or not control.is_training_here:
         return ""
-    status = control.status
     return (
         f"{control.run_path.name} stops, now at step {status.step:,} of {status.total_steps:,}; "
         f"it is saved, and {control.key_of('cockpit.runs')} opens it again."

@@ -28,7 +28,7 @@ from tui.control.keymap import bindings
 from tui.control.lecture import Progress, progress_of
 from tui.control.run import RunControl
 from tui.control.run_previews import RunPreviews
-from tui.screens.dialogs import NewRunDialog, OpenRunDialog, is_busy, what_stops
+from tui.screens.dialogs import NewRunDialog, OpenRunDialog, is_busy, what_becomes
 from tui.screens.keyed import KeyedScreen
 from tui.terminal.visible import visible_line
 from tui.text.forward_pass import attention_lines, pass_lines
@@ -613,7 +613,7 @@ class LectureScreen(KeyedScreen[str]):
             else:
                 control.undo()
 
-        dialog = NewRunDialog(control.draft, name, what_stops(control))
+        dialog = NewRunDialog(control.draft, name, what_becomes(control))
         self.app.push_screen(dialog, answered)
 
     def _start(self, name: str) -> None:

@@ -37,7 +37,7 @@ class StartActions(KeyedScreen[Any]):
 
     def action_new_run(self) -> None:
         """Ask first: the open run is closed."""
-        from tui.screens.dialogs import NewRunDialog, what_stops
+        from tui.screens.dialogs import NewRunDialog, what_becomes
 
         control = self.control
         try:
@@ -46,7 +46,7 @@ class StartActions(KeyedScreen[Any]):
             self.say_conflicts(error.problems)
             return
         name = control.run_path.name if control.run_path else ""
-        dialog = NewRunDialog(control.draft, name, what_stops(control))
+        dialog = NewRunDialog(control.draft, name, what_becomes(control))
         self.app.push_screen(dialog, lambda answer: self._try(self._start) if answer else None)
 
     def _start(self) -> None:
