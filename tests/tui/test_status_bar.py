@@ -62,3 +62,9 @@ def test_the_share_of_a_long_step_moves_nothing(columns: int) -> None:
     shared = before.replace(FACTS.corpus, "").rstrip()
     assert during.startswith(shared)
     assert during.removeprefix(shared).strip() in ("", "next step 50.0%")
+
+
+def test_who_watches_sees_the_step_at_80_columns() -> None:
+    facts = replace(FACTS, watches=True, in_control="somebody@a-machine (process 12345)")
+    line = lines(STATUS, facts, 78)[0].plain  # of 80 columns, with a margin at both sides
+    assert "watching, " in line and "step 1,250/5,000" in line

@@ -20,7 +20,7 @@ from tui.text.run_states import SIGNS
 from tui.text.tables import fit_items
 
 BAR_WIDTH, LEAST_BAR = 16, 8
-MOST_OF_NAME, MOST_OF_WHO = 24, 30  # cells
+MOST_OF_NAME, MOST_OF_WHO = 24, 24  # cells
 GAP = "  "
 
 
@@ -67,14 +67,14 @@ def _progress_items(status: Status, facts: RunFacts, width: int) -> list[Text]:
         return [*items, Text(facts.preset, "bold"), Text(facts.corpus, "dim")]
     if way := status.going_back:  # which is no part of the run's progress
         return [*items, _item("left", format_duration(way.seconds_left)), _name(facts.name)]
-    if facts.name:
-        items.append(_name(facts.name))
     is_running = status.state is State.RUNNING
     time = status.seconds_left if is_running else status.train_seconds
-    items += [
+    where = [
+        *([_name(facts.name)] if facts.name else []),
         _item("step", format_steps(status.step, status.total_steps)),
-        _item("left" if is_running else "trained", format_duration(time)),
     ]
+    items += reversed(where) if facts.watches else where  # the step has room in any terminal
+    items.append(_item("left" if is_running else "trained", format_duration(time)))
     epoch = _item("epoch", f"{status.epoch:.2f}")
     others = sum(one.cell_len + len(GAP) for one in (*items, epoch))
     items += [_bar(status, max(LEAST_BAR, min(BAR_WIDTH, width - others))), epoch]
