@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from data.corpora.conversations import text_of
 from data.errors import nearest
 from data.program import named
 from data.sources.files import Unusable
@@ -17,6 +18,8 @@ TEXT_NAMES = (
         "message",
         "messages",
         "conversations",
+        "mapping",
+        "chat_messages",
         "document",
         "story",
         "article",
@@ -25,43 +28,6 @@ TEXT_NAMES = (
     *("lyrics", "poem", "prompt", "comment", "description", "title"),
 )
 MOST_NAMED = 8
-SPEAKERS = ("role", "from", "speaker", "author", "sender_name", "sender", "name")
-WORDS = ("content", "value", "text", "message")
-
-
-def text_of(value: object) -> str | None:
-    """Return the text of a field, which may be a conversation; None if it is none."""
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list) or not value:
-        return None
-    if not all(isinstance(one, Mapping) for one in value):
-        return None
-    # of a chat some turns are pictures
-    lines = [line for one in value if (line := _said(one))]
-    return "".join(f"{line}\n" for line in lines) or None
-
-
-def _said(turn: Mapping[str, object]) -> str:
-    """Return what is said in a turn of a conversation, after who says it; empty if nothing is."""
-    words = next((said for key in WORDS if (said := _words(turn.get(key)))), "")
-    who = next((name for key in SPEAKERS if (name := _name(turn.get(key)))), "")
-    return f"{who}: {words}" if who and words else words
-
-
-def _words(value: object) -> str:
-    """Return a text, which may be in parts as where some of it is a link."""
-    if isinstance(value, str):
-        return value
-    parts = value if isinstance(value, list) else []
-    texts = [one.get("text") if isinstance(one, Mapping) else one for one in parts]
-    return "".join(one for one in texts if isinstance(one, str))
-
-
-def _name(value: object) -> str:
-    """Return who a speaker is, who may be an object that has a name."""
-    found = value.get("name") if isinstance(value, Mapping) else value
-    return found if isinstance(found, str) else ""
 
 
 def choose_field(rows: Sequence[Mapping[str, object]], asked: str, spec: str, called: str) -> str:
@@ -80,8 +46,8 @@ def choose_field(rows: Sequence[Mapping[str, object]], asked: str, spec: str, ca
     names = dict.fromkeys(key for row in rows for key in row)
     for row in rows:
         for key, value in row.items():
-            if (text := text_of(value)) is not None:
-                lengths[key] += len(text)
+            if (text := text_of(row, key)) or isinstance(value, str):
+                lengths[key] += len(text or "")
     listed = ", ".join([named(one) for one in names][:MOST_NAMED])
     listed += ", …" if len(names) > MOST_NAMED else ""
     if asked:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from data.corpora.catalogue import KNOWN_NAMES, PYTHON_DOCS
 from data.corpora.corpus import NOBODY, Corpus, Options, Reader
 from data.corpora.decoding import is_codec
+from data.corpora.exports import without_copies
 from data.corpora.obtain import obtain
 from data.corpora.readers import readers_of
 from data.corpora.survey import Survey, survey
@@ -98,7 +99,7 @@ def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part
         return Part(spec, got.readers, is_one, spec, got.source, got.note)
     found = _found(spec, skipped, watcher)
     readers: list[Reader] = []
-    for file in found.sources:
+    for file in without_copies(found.sources, skipped):
         try:
             readers += readers_of(file, options, skipped)
         except Unusable as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data.corpora.corpus import Options, Reader
+from data.corpora.exports import without_copies
 from data.corpora.file_kinds import ZIP, kind_of
 from data.corpora.file_text import FileText
 from data.corpora.parquet_text import ParquetText, is_table
@@ -27,5 +28,6 @@ def readers_of(file: FileSource, options: Options, skipped: Tally) -> list[Reade
     if is_table(head, file.name):
         return [ParquetText(file, head, options)]
     if kind_of(head) == ZIP:
-        return [FileText(one, options) for one in Archive(file).members(skipped)]
+        members = without_copies(Archive(file).members(skipped), skipped)
+        return [FileText(one, options) for one in members]
     return [FileText(file, options)]

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from data.corpora.conversations import text_of
 from data.corpora.corpus import Document, Options
-from data.corpora.fields import choose_field, text_of
+from data.corpora.fields import choose_field
 from data.corpora.json_rows import BROKEN, Damaged
 from data.corpora.normalize import normal_text
 from data.program import named
@@ -83,11 +84,13 @@ class RowsText:
             if type(text) is str and text > "!" and text.isascii() and "\r" not in text:
                 return text
         if self._field and isinstance(row, Mapping):
-            row = row.get(self._field)
-            if isinstance(row, int | float):
-                row = str(row)
-            elif row is not None:
-                row = BROKEN if (text := text_of(row)) is None else text
+            value = row.get(self._field)
+            if isinstance(value, int | float):
+                row = str(value)
+            elif value is not None:
+                row = BROKEN if (text := text_of(row, self._field)) is None else text
+            else:
+                row = ""
         elif isinstance(row, Mapping):
             row = BROKEN
         if row is None:

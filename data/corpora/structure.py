@@ -20,7 +20,9 @@ from data.corpora.table_rows import delimiter_of, table_rows
 
 LINES_OF_JSON = ("jsonl", "ndjson")
 TABLES = ("csv", "tsv")
-CHAT = re.compile(r'^\s*\{(?s:.*)"messages"\s*:\s*\[\s*(\{|$)')
+TURNS = re.compile(r'"(chat_)?messages"\s*:\s*\[\s*(\{|$)')  # as chat programs export them
+TREE = re.compile(r'"mapping"\s*:\s*\{\s*"[^"]*"\s*:\s*\{')  # of turns, as ChatGPT does
+OBJECTS = re.compile(r'\s*\[\s*\{\s*"')  # an array of them begins
 Rows = Callable[[Iterator[str]], Iterator[Any]]
 
 
@@ -39,13 +41,22 @@ def rows_in(head: str, name: str, structure: str, is_asked: bool) -> tuple[str, 
     first = first_of_array(head)
     if isinstance(first, Mapping) or (suffix == "json" and isinstance(first, str)):
         return "a JSON array", json_array
-    if structure == "JSON" and CHAT.search(head):
+    if first is BROKEN and OBJECTS.match(head) and (suffix == "json" or is_chat(head)):
+        return "a JSON array", json_array  # its first element is long, or broken
+    if structure == "JSON" and head.lstrip().startswith("{") and is_chat(head):
         return "the JSON of a chat", json_object
     is_list = suffix in TABLES and _names_text(head)
     if is_list or (structure in ("CSV", "tab-separated values") and (suffix in TABLES or is_asked)):
         delimiter = delimiter_of(head, suffix == "tsv" or structure == "tab-separated values")
         return structure or "CSV", lambda pieces: table_rows(pieces, delimiter)
     return None
+
+
+def is_chat(head: str) -> bool:
+    """Return whether a JSON text is of a chat program, by its beginning."""
+    if TURNS.search(head):
+        return True
+    return bool(TREE.search(head)) and '"parts"' in head
 
 
 def _has_json_line(head: str) -> bool:

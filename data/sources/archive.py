@@ -85,6 +85,14 @@ class Member:
     def size(self) -> int:
         return self._info.compress_size
 
+    def head(self, size: int) -> bytes:
+        """Return its first bytes; none if it cannot be read, which is told when it is."""
+        try:
+            with self._archive.zip.open(self._info) as file:
+                return file.read(size)
+        except DAMAGED:
+            return b""
+
     def chunks(self, meter: Meter) -> Iterator[bytes]:
         """Yield its bytes; the last chunk is empty.
 

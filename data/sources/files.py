@@ -53,11 +53,11 @@ class FileSource:
         except (OSError, ValueError):
             return 0
 
-    def head(self) -> bytes:
+    def head(self, size: int = HEAD_BYTES) -> bytes:
         """Return its first bytes; none if it cannot be read, which is told when it is."""
         try:
             with opened(self.spec, self.path) as file:
-                return file.read(HEAD_BYTES)
+                return file.read(size)
         except InputError:
             return b""
 
