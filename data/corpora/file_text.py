@@ -21,6 +21,7 @@ from data.sources.tally import Tally
 
 READ_AS = "read as "
 AS_IT_STANDS = "learned as it stands: "
+HEAD_CHARACTERS = 1 << 20  # by which it is found out what a text consists of
 Rows = Callable[[Iterator[str]], Iterator[Any]]
 
 
@@ -76,8 +77,14 @@ class FileText:
         self.encoding = settled(window, spec, chunks)
 
     def _looked_at(self, pieces: Iterator[str], tally: Tally) -> Iterator[str]:
-        """Find out what the text consists of, by its first piece; return all pieces."""
-        head = next((piece for piece in pieces if piece), "")
+        """Find out what the text consists of, by its beginning; return all pieces."""
+        held, size = list[str](), 0
+        for piece in pieces:
+            held.append(piece)
+            size += len(piece)
+            if size >= HEAD_CHARACTERS:
+                break
+        head = "".join(held)
         name = self.source.inner_name
         structure = structure_of(head, name)
         if found := rows_in(head, name, structure, bool(self._options.field)):

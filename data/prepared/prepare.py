@@ -36,6 +36,7 @@ from data.prepared.store import (
     dtype_of,
     find,
     folder_of,
+    hash_of,
     note,
     prepared_folder,
 )
@@ -164,7 +165,7 @@ def _prepared(
         fingerprint=fingerprint,
         tokens=work.done.tokens,
         dtype=dtype,
-        sha256=work.sha256.hexdigest(),
+        sha256=work.sha256(),
         written=written,
         documents=work.done.starts,
     )
@@ -220,9 +221,9 @@ class _Work:
         for file, size in zip(files, self._sizes(self.done), strict=False):
             file.truncate(size)
         files[0].seek(0)
-        self.sha256 = hashlib.sha256()
-        while part := files[0].read(1 << 20):
-            self.sha256.update(part)
+        self._sha256 = None if _is_the_text(corpus, tokenizer) else hashlib.sha256()
+        while self._sha256 and (part := files[0].read(1 << 20)):
+            self._sha256.update(part)
 
     def do(self, watcher: Watcher) -> None:
         """Encode what is left."""
@@ -246,13 +247,21 @@ class _Work:
             file.flush()
             os.fsync(file.fileno())
 
+    def sha256(self) -> str:
+        """Return the hash of all tokens, once they are on the disk."""
+        if self._sha256:
+            return self._sha256.hexdigest()
+        is_whole = self.done.tokens == self._corpus.size
+        return self._corpus.sha256 if is_whole else hash_of(self._notes.with_name(TOKENS_FILE))
+
     def _write(self, part: Part) -> int:
         """Append some tokens; return how many bytes they are."""
         import numpy as np
 
         body = part.ids.astype(self._dtype, copy=False).data.cast("B")
         self._files[0].write(body)
-        self.sha256.update(body)
+        if self._sha256:
+            self._sha256.update(body)
         done = self.done
         if part.ends:
             ends = [done.tokens + end for end in part.ends]
@@ -290,6 +299,12 @@ class _Work:
     def _note_progress(self) -> None:
         self.flush()  # a power cut must not leave the note without the tokens
         self._notes.write_text(json.dumps(vars(self.done)), encoding="utf-8")
+
+
+def _is_the_text(corpus: Corpus, tokenizer: Tokenizer) -> bool:
+    """Return whether the tokens are the text in UTF-8, of which the hash is known: a third less."""
+    has_ends = tokenizer.end_of_text is not None
+    return tokenizer.kind == "bytes" and corpus.count == 1 and not (has_ends or corpus.given)
 
 
 class _Syncing:

@@ -15,7 +15,7 @@ from data.program import named
 from data.reading import file_type, open_regular
 from data.sources.meter import Meter
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18  # stays in the cache of a core while it is decoded, encoded and written
 HEAD_BYTES = 1 << 12
 
 

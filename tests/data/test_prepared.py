@@ -11,6 +11,7 @@ import shutil
 import threading
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from data.prepared import store
 from data.prepared.prepare import prepare, tokens_of
 from data.sources.meter import Meter
 from data.sources.tally import Tally
-from data.tokenizers import CharTokenizer
+from data.tokenizers import ByteTokenizer, CharTokenizer
 
 TEXT = "To be, or not to be: that is the question.\n" * 200
 NOBODY = Watcher()
@@ -182,6 +183,23 @@ def test_waiting_for_another_program_can_be_cancelled() -> None:
 
 
 # -- damage ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [7, 100_000])
+def test_the_hash_is_that_of_the_file(piece: int) -> None:
+    """Of bytes it is the text's, which is known; the tokens are not hashed again."""
+    for has_ends in (False, True):
+        made = prepare(corpus_of(TEXT + "é", piece), ByteTokenizer(has_ends), NOBODY)
+        assert made.sha256 == store.hash_of(made.folder / store.TOKENS_FILE)
+    known = replace(corpus_of(), sha256="a" * 64)
+    assert prepare(known, ByteTokenizer(), NOBODY).sha256 == "a" * 64
+
+
+def test_a_text_of_several_parts_has_another_hash_than_its_bytes() -> None:
+    corpus = corpus_of()
+    for known in (replace(corpus, count=2), replace(corpus, size=3, sha256="a" * 64)):
+        made = prepare(known, ByteTokenizer(), NOBODY)
+        assert made.sha256 == store.hash_of(made.folder / store.TOKENS_FILE)
 
 
 def test_tokens_that_were_changed_are_made_again() -> None:
