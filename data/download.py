@@ -93,6 +93,9 @@ class Watcher:
         raise DownloadError(f"it took more than {seconds:g} seconds")
 
 
+NOBODY = Watcher()
+
+
 def is_offline() -> bool:
     """Return whether GPT_TUI_OFFLINE forbids downloads."""
     return os.environ.get("GPT_TUI_OFFLINE", "") not in ("", "0")

@@ -18,6 +18,7 @@ from data.program import named
 
 STANDARD_INPUT = "-"
 HUB = "hf:"  # before the name of a dataset of the Hugging Face hub
+STREAMED = "hf-stream:"  # the same, and its files are not kept
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 PATTERN = re.compile(r"[*?\[]")
@@ -46,7 +47,12 @@ def is_address(spec: str) -> bool:
 
 def is_hub(spec: str) -> bool:
     """Return whether a spec names a dataset of the Hugging Face hub."""
-    return spec.lower().startswith(HUB)
+    return spec.lower().startswith((HUB, STREAMED))
+
+
+def is_streamed(spec: str) -> bool:
+    """Return whether a spec names a dataset whose files are not kept."""
+    return spec.lower().startswith(STREAMED)
 
 
 def is_pattern(spec: str) -> bool:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from data.download import Watcher
+from data.download import NOBODY, Watcher
 from data.sources.meter import Meter
 from data.sources.tally import Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NOBODY = Watcher()
 SHORT = 1 << 14  # characters of a document, up to which it is read together with others
 TOGETHER = 1 << 20  # characters of such documents
 

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.corpora.catalogue import KNOWN_NAMES, PYTHON_DOCS
-from data.corpora.corpus import NOBODY, Corpus, Options, Reader
+from data.corpora.corpus import Corpus, Options, Reader
 from data.corpora.decoding import is_codec
 from data.corpora.exports import without_copies
 from data.corpora.obtain import obtain
 from data.corpora.readers import readers_of
 from data.corpora.survey import Survey, survey
 from data.corpora.told import sentences
-from data.download import Watcher
+from data.download import NOBODY, Watcher
 from data.errors import InputError, NotFound, nearest
 from data.program import named
 from data.sources.files import FileSource, Unusable
 from data.sources.find import Found, find_files
-from data.sources.hub import downloaded_tables
+from data.sources.hub import tables_of
 from data.sources.meter import Meter
 from data.sources.stdin import NAME, spooled
 from data.sources.tally import Tally
@@ -117,7 +117,7 @@ def _found(spec: str, skipped: Tally, watcher: Watcher) -> Found:
         path = downloaded(spec, watcher)
         return Found((FileSource(path, spec, path.name),), True, spec)
     if is_hub(spec):
-        return Found(tuple(downloaded_tables(spec, watcher)), False, spec)
+        return Found(tuple(tables_of(spec, watcher)), False, spec)
     return find_files(spec, skipped, watcher)
 
 

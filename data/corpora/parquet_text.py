@@ -41,7 +41,7 @@ class ParquetText:
 
     def documents(self, meter: Meter, tally: Tally) -> Iterator[Document]:
         pyarrow = _pyarrow(self.source.spec, self._called)
-        with self.source.opened() as file:
+        with self.source.opened(meter.watcher) as file:
             before = meter.read
             try:
                 self._column = self._column or self._chosen(file)

@@ -21,8 +21,9 @@ from typing import Any, Protocol
 
 from data.batches import Split
 from data.corpora.catalogue import CATALOGUE, KNOWN_NAMES, AtAddress
-from data.corpora.corpus import NOBODY, Corpus
+from data.corpora.corpus import Corpus
 from data.corpora.obtain import place_in_cache
+from data.download import NOBODY
 from data.errors import InputError
 from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
@@ -30,10 +31,10 @@ from data.prepared import store
 from data.prepared.likeness import told_of
 from data.prepared.token_file import META, TOKENIZER, is_token_file, validation_beside
 from data.sources.find import find_files
-from data.sources.hub import files_here
+from data.sources.hub import files_here, identity_of
 from data.sources.tally import Tally
 from data.sources.web import place_of
-from data.specs import STANDARD_INPUT, anchored, is_address, is_hub, specs_of
+from data.specs import STANDARD_INPUT, anchored, is_address, is_hub, is_streamed, specs_of
 from data.tokenizers import Tokenizer, load_tokenizer
 from data.tokenizers.kinds import Wanted as WantedTokenizer
 from data.tokenizers.kinds import make_tokenizer, needs_text
@@ -92,7 +93,10 @@ class Reading:
 
     def note(self, corpus: Corpus, tokenizer: Tokenizer) -> None:
         """Note what was found, unless the files have changed since, or just before."""
-        if not self._files or corpus.note or self._look() != self._files:
+        now = self._look()
+        if self._streamed and not self._files:  # they were not known before
+            self._files = now
+        if not self._files or corpus.note or now != self._files:
             return
         is_made = corpus.given or needs_text(tokenizer.kind)
         facts = {
@@ -105,6 +109,11 @@ class Reading:
         }
         with suppress(OSError, InputError):
             write_atomically(self._place, json.dumps(facts).encode())
+
+    @property
+    def _streamed(self) -> list[str]:
+        texts = (self._wanted.corpus, self._val)
+        return [spec for one in texts if one for spec in specs_of(one) if is_streamed(spec)]
 
     @property
     def _place(self) -> Path:
@@ -120,11 +129,11 @@ class Reading:
             texts, kind = (self._wanted.corpus, self._val), self._wanted.tokenizer
             files = [one for spec in texts for one in _files(spec, kind)]
             seen = [os.stat(one) for one in files]
-            latest = max(max(one.st_mtime_ns, one.st_ctime_ns) for one in seen)
+            latest = max((max(one.st_mtime_ns, one.st_ctime_ns) for one in seen), default=0)
+            found = [[str(path), *_identity(one)] for path, one in zip(files, seen, strict=True)]
+            found += [[spec, identity_of(spec)] for spec in self._streamed]
             if latest < self._began - RECENT_NS:
-                return _hash(
-                    [[str(path), *_identity(one)] for path, one in zip(files, seen, strict=True)]
-                )
+                return _hash(found)
         return ""
 
 
@@ -183,6 +192,8 @@ def _files(specs: str, kind: str) -> Iterator[Path]:
             yield place
         elif is_address(spec):
             yield place_of(spec)
+        elif is_streamed(spec):
+            pass  # they are not here
         elif is_hub(spec):
             yield from (one.path for one in files_here(spec))
         else:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from data.download import NOBODY, Watcher
 from data.errors import InputError, NotFound, reason_of
 from data.paths import quoted_path
 from data.program import named
@@ -62,8 +63,11 @@ class FileSource:
             return b""
 
     @contextmanager
-    def opened(self) -> Iterator[IO[bytes]]:
+    def opened(self, watcher: Watcher = NOBODY) -> Iterator[IO[bytes]]:
         """Open it.
+
+        Args:
+            watcher: Of a download, if it has to be downloaded first.
 
         Raises:
             InputError: It cannot be read, or has changed since it was opened first, or while it
@@ -85,11 +89,13 @@ class FileSource:
             yield from read_chunks(file, self.spec, meter)
 
     def _check_unchanged(self, file: IO[bytes]) -> None:
-        there = os.fstat(file.fileno())
-        now = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns)
+        now = self._identity(os.fstat(file.fileno()))
         self._before = self._before or now
         if now != self._before:
             raise InputError(f"{named(self.spec)} has changed while it was read: try again.")
+
+    def _identity(self, there: os.stat_result) -> tuple[int, ...]:
+        return (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Datasets of the Hugging Face hub by their name, as the tables that the hub makes of each.
 
 ``hf:OWNER/NAME/SUBSET:SPLIT#FILES``, of which all but the name may be left out. Its hub lists the
-Parquet files of all subsets and splits; they are downloaded one after another, and kept.
+Parquet files of all subsets and splits; they are downloaded one after another, and kept. Of
+``hf-stream:…`` none is: each is downloaded whenever it is read.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote, urlsplit
@@ -22,8 +24,9 @@ from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
 from data.program import install_command, named
 from data.sources.files import FileSource
+from data.sources.streamed import StreamedFile
 from data.sources.web import cannot_keep
-from data.specs import HUB
+from data.specs import HUB, STREAMED, is_streamed
 
 NAME = re.compile(
     r"(?P<dataset>[\w.-]+(/[\w.-]+)?)(/(?P<subset>[\w.-]+))?"
@@ -32,6 +35,7 @@ NAME = re.compile(
 USUAL_SUBSET, USUAL_SPLIT = "default", "train"
 PARTIAL = "partial-"  # of the splits of which the hub made tables of the first gigabytes alone
 LISTING, MOST_LISTED = "parquet.json", 1 << 24  # bytes
+MAGIC = b"PAR1"  # of all tables
 Listing = dict[str, dict[str, list[str]]]  # subset -> split -> addresses
 
 
@@ -42,12 +46,14 @@ class HubName:
     Attributes:
         subset, split: Empty for the usual ones.
         files: How many of them; 0 for all.
+        prefix: What stands before it.
     """
 
     dataset: str
     subset: str = ""
     split: str = ""
     files: int = 0
+    prefix: str = HUB
 
     @property
     def folder(self) -> Path:
@@ -61,12 +67,13 @@ class HubName:
 
 
 def parsed(spec: str) -> HubName:
-    """Return what a spec that begins with ``hf:`` names.
+    """Return what a spec that begins with ``hf:`` or ``hf-stream:`` names.
 
     Raises:
         InputError: It is no name.
     """
-    match = NAME.fullmatch(spec[len(HUB) :])
+    prefix = STREAMED if is_streamed(spec) else HUB
+    match = NAME.fullmatch(spec[len(prefix) :])
     if not match or ".." in spec:
         raise InputError(
             f"{named(spec)} is no name of a dataset: write it as hf:OWNER/NAME, or "
@@ -74,7 +81,8 @@ def parsed(spec: str) -> HubName:
         )
     found = match.groupdict()
     return HubName(
-        found["dataset"], found["subset"] or "", found["split"] or "", int(found["files"] or 0)
+        *(found["dataset"], found["subset"] or "", found["split"] or ""),
+        *(int(found["files"] or 0), prefix),
     )
 
 
@@ -92,8 +100,22 @@ def files_here(spec: str) -> list[FileSource]:
     return files
 
 
-def downloaded_tables(spec: str, watcher: Watcher) -> list[FileSource]:
+def identity_of(spec: str) -> str:
+    """Return what tells the files of a dataset from others, without having them: their list.
+
+    Raises:
+        InputError: It was not asked for yet.
+    """
+    listing = _kept_listing(parsed(spec))
+    if not listing:
+        raise InputError(f"the files of {spec} are not known: download their list with a network")
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def tables_of(spec: str, watcher: Watcher) -> list[FileSource]:
     """Return the files of a dataset, in their order: from the cache, or downloaded to it.
+
+    Those of a dataset that is streamed are downloaded when they are read.
 
     Raises:
         InputError: There is no such dataset, or it is not available.
@@ -106,23 +128,41 @@ def downloaded_tables(spec: str, watcher: Watcher) -> list[FileSource]:
         watcher.report(f"asking for the files of {spec}")
         listing = _listed(wanted, spec, watcher)
     chosen = _chosen(wanted, listing, spec)
-    for number, (file, url) in enumerate(chosen, start=1):
-        if file.path.exists():
-            continue
+    missing = [one for one in chosen if not one[0].path.exists()]
+    if missing:
         _check_may_download(spec, watcher)
-        if not importlib.util.find_spec("pyarrow"):  # before gigabytes are downloaded
-            raise InputError(
-                f"the tables of {spec} need another package to be read: "
-                f"{install_command('parquet')}"
-            )
-        watcher.report(f"downloading {spec}: file {number:,} of {len(chosen):,}")
-        try:
-            fetch_file(url, file.path, watcher, token=_token())
-        except DownloadError as error:
-            _fail(wanted, error)
-        except OSError as error:
-            raise cannot_keep(spec, file.path, error) from None
-    return [file for file, _ in chosen]
+    if missing and not importlib.util.find_spec("pyarrow"):  # before gigabytes are downloaded
+        raise InputError(
+            f"the tables of {spec} need another package to be read: {install_command('parquet')}"
+        )
+    found: list[FileSource] = []
+    for number, (file, url) in enumerate(chosen, start=1):
+        fetch = partial(_fetch, wanted, spec, url, f"file {number:,} of {len(chosen):,}")
+        if file.path.exists():
+            found.append(file)
+        elif wanted.prefix == STREAMED:
+            found.append(StreamedFile(file.path, file.spec, file.name, MAGIC, fetch))
+        else:
+            fetch(file.path, watcher)
+            found.append(file)
+    return found
+
+
+def _fetch(wanted: HubName, spec: str, url: str, which: str, path: Path, watcher: Watcher) -> None:
+    """Download a file.
+
+    Raises:
+        InputError: It is not available, or cannot be kept.
+        Cancelled: `watcher.cancelled` returned true; what has arrived is kept.
+    """
+    _check_may_download(spec, watcher)
+    watcher.report(f"downloading {spec}: {which}")
+    try:
+        fetch_file(url, path, watcher, token=_token())
+    except DownloadError as error:
+        _fail(wanted, error)
+    except OSError as error:
+        raise cannot_keep(spec, path, error) from None
 
 
 def remove(spec: str) -> int:
@@ -208,7 +248,7 @@ def _chosen(wanted: HubName, listing: Listing, spec: str) -> list[tuple[FileSour
     Raises:
         InputError: There is none such, or one must be named.
     """
-    dataset = f"{HUB}{wanted.dataset}"
+    dataset = f"{wanted.prefix}{wanted.dataset}"
     subset = _one_of("subset", wanted.subset, list(listing), USUAL_SUBSET, f"{dataset}/{{}}", spec)
     in_subset = f"{dataset}/{subset}" if wanted.subset or len(listing) > 1 else dataset
     splits = {name.removeprefix(PARTIAL): name for name in listing[subset]}
@@ -260,6 +300,6 @@ def _fail(wanted: HubName, error: DownloadError) -> NoReturn:
             "set HF_TOKEN to a token that may read it"
         ) from None
     raise InputError(
-        f"{HUB}{name} could not be downloaded ({error}): try again, or download its files from "
-        f"{page}, and name their folder"
+        f"{wanted.prefix}{name} could not be downloaded ({error}): try again, or download its "
+        f"files from {page}, and name their folder"
     ) from None

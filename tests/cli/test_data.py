@@ -60,6 +60,8 @@ def test_other_addresses_are_refused_in_a_sentence(cli: Cli) -> None:
 def test_a_dataset_of_the_hub_is_fetched_removed_and_trained_on_by_its_name(cli: Cli) -> None:
     offline = "hf:me/tales is not in the cache, and GPT_TUI_OFFLINE is set: unset that"
     assert offline in cli("data", "fetch", "hf:me/tales").problem
+    problem = cli("data", "fetch", "hf-stream:me/tales").problem
+    assert problem.endswith("is not kept: train on it, or download hf:me/tales, which is kept")
     assert offline in cli("train", "--data", "hf:me/tales").problem
     assert "there is nothing to remove" in cli("data", "rm", "hf:me/tales").problem
     assert "write it as hf:OWNER/NAME" in cli("data", "info", "hf:me and you").problem

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.download import Watcher
 from data.errors import InputError, brief, suggest
 from data.program import named, program
-from data.specs import is_hub
+from data.specs import HUB, STREAMED, is_hub, is_streamed
 from tui import EXIT_DONE
 from tui.commands.data_info import info
 from tui.commands.data_prepare import prepare, prepared_facts
@@ -85,8 +85,11 @@ def fetch(argv: list[str]) -> int:
     from data.sources import hub
 
     args = _parser("fetch", with_name=True).parse_args(argv)
+    if is_streamed(args.name):
+        kept = HUB + args.name[len(STREAMED) :]
+        raise InputError(f"{args.name} is not kept: train on it, or download {kept}, which is kept")
     if is_hub(args.name):
-        tables = hub.downloaded_tables(args.name, Watcher(say_started))
+        tables = hub.tables_of(args.name, Watcher(say_started))
         place: Path | None = tables[0].path.parent
     else:
         _check_known(args.name)

@@ -127,8 +127,7 @@ def _of_run(args: argparse.Namespace) -> Subject:
 
 
 def _of_config(args: argparse.Namespace) -> Subject:
-    from data.corpora.corpus import NOBODY
-    from data.download import Watcher
+    from data.download import NOBODY, Watcher
     from data.tokenizers import make_tokenizer
     from engine.inspect.trace import initial_model
     from engine.runs.text import corpus_of

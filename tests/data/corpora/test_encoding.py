@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.corpora.corpus import NOBODY, Options
+from data.corpora.corpus import Options
 from data.corpora.describe import describe
 from data.corpora.encoding import UTF8, example_for, recognise
 from data.corpora.load import load_corpus
+from data.download import NOBODY
 from data.errors import InputError
 
 TEXTS = {

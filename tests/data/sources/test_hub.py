@@ -17,8 +17,10 @@ from data import download
 from data.corpora.load import load_corpus
 from data.download import NotHere, Watcher
 from data.errors import Cancelled, InputError
-from data.sources.hub import downloaded_tables, files_here, parsed, remove
+from data.sources.hub import files_here, parsed, remove, tables_of
 from data.specs import anchored, called, is_hub, is_path
+from engine.config.schema import DataConfig
+from engine.runs.text import read_text
 from tests.data.conftest import Server, send
 
 HF = "https://huggingface.co"
@@ -202,9 +204,9 @@ def test_a_token_is_told_to_the_hub_alone(
 
 def test_it_is_not_downloaded_unasked_and_can_be_cancelled(hub: Hub) -> None:
     with pytest.raises(NotHere):
-        downloaded_tables("hf:me/tales", Watcher(may_download=False))
+        tables_of("hf:me/tales", Watcher(may_download=False))
     with pytest.raises(Cancelled):
-        downloaded_tables("hf:me/tales", Watcher(cancelled=lambda: len(hub.asked) > 1))
+        tables_of("hf:me/tales", Watcher(cancelled=lambda: len(hub.asked) > 1))
     assert load_corpus("hf:me/tales").count == 3
 
 
@@ -225,3 +227,71 @@ def _redirect(handler: BaseHTTPRequestHandler, to: str) -> None:
     handler.send_header("Location", to)
     handler.send_header("Content-Length", "0")
     handler.end_headers()
+
+
+# -- streamed --------------------------------------------------------------------------------------
+
+STREAM = "hf-stream:me/tales"
+
+
+def test_of_a_streamed_one_a_single_file_is_here_while_it_is_read(
+    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once: list[int] = []
+    usual = hub.__call__
+
+    def counting(handler: BaseHTTPRequestHandler) -> None:
+        at_once.append(len(list(cache.rglob("*.parquet"))))
+        usual(handler)
+
+    monkeypatch.setattr(Hub, "__call__", lambda self, handler: counting(handler))
+    corpus = load_corpus(STREAM)
+    assert corpus.name == corpus.source == STREAM
+    assert [one.whole for one in corpus.documents()] == STORIES[:3]
+    assert len(hub.asked) == 1 + 2 * 2  # the list, and each file twice
+    assert set(at_once) == {0}
+    assert [one.name for one in cache.rglob("*") if one.is_file()] == ["parquet.json"]
+    assert load_corpus("hf:me/tales").sha256 == corpus.sha256
+
+
+def test_files_that_are_here_are_not_streamed(hub: Hub) -> None:
+    kept = load_corpus("hf:me/tales")
+    asked = len(hub.asked)
+    assert load_corpus(STREAM).sha256 == kept.sha256
+    assert len(hub.asked) == asked
+
+
+@pytest.mark.parametrize(("kind", "times"), [("bytes", 2), ("char", 3)])
+def test_its_tokens_are_made_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, kind: str, times: int
+) -> None:
+    data = DataConfig(corpus=STREAM, tokenizer=kind)
+    first = read_text(data, Watcher())
+    assert len(hub.asked) == 1 + 2 * times
+    monkeypatch.setenv("GPT_TUI_OFFLINE", "1")
+    again = read_text(data, Watcher(may_download=False))
+    assert again[0] == first[0]
+    assert again[2].train.tolist() == first[2].train.tolist()
+    problem = problem_with(STREAM)
+    assert "hf-stream:me/tales is not in the cache, and GPT_TUI_OFFLINE is set" in problem
+
+
+def test_a_streamed_file_that_changes_between_two_readings_is_refused(hub: Hub) -> None:
+    corpus = load_corpus(f"{STREAM}:test")
+    path = "/api/datasets/me/tales/parquet/default/test/0.parquet"
+    hub.files[path] = table(*STORIES)
+    with pytest.raises(InputError, match="has changed while it was read: try again"):
+        list(corpus.documents())
+
+
+def test_what_a_streamed_one_lacks_is_said_and_nothing_is_left(hub: Hub, cache: Path) -> None:
+    assert "as in hf-stream:me/many/en" in problem_with("hf-stream:me/many")
+    with pytest.raises(NotHere):
+        tables_of(STREAM, Watcher(may_download=False))
+    with pytest.raises(Cancelled):
+        load_corpus(STREAM, watcher=Watcher(cancelled=lambda: len(hub.asked) > 1))
+    hub.files[next(iter(hub.files))] = b"PAR1 and no more"
+    assert "left out: 1 damaged tables" in load_corpus(STREAM).told[0]  # as of one that is kept
+    hub.refusal = (403, "")
+    assert "accept them at http" in problem_with(STREAM)
+    assert not list(cache.rglob("*.parquet")) and not list(cache.rglob("streamed-*"))
