@@ -21,6 +21,7 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = {
     "startup": Benchmark("benchmarks.startup", "to the first painted screen, and to training"),
+    "screens": Benchmark("benchmarks.screens", "bytes to the terminal when a screen opens"),
     "overhead": Benchmark("benchmarks.overhead", "training in the app over training without it"),
     "throughput": Benchmark(
         "benchmarks.throughput", "tokens/s of training, and the machine's share"

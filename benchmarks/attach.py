@@ -123,12 +123,15 @@ def _attach(runs_dir: Path, run: Path, times: int) -> tuple[list[float], Keys]:
                 continue
             keys.chart += press_keys(app)
             for press in range(KEYS_PRESSED):
-                app.forget()
                 pressed = time.time()
                 app.send(" ")
                 first, then = ("resuming", "training") if press % 2 else ("pausing", "paused")
-                for word, found in ((first, keys.acknowledged), (then, keys.carried_out)):
-                    found.append(app.read_until(re.compile(word).search, 30) - pressed)
+                either = re.compile(f"{first}|{then}")
+                for words, found in (
+                    (either, keys.acknowledged),
+                    (re.compile(then), keys.carried_out),
+                ):
+                    found.append(app.read_until(words.search, 30) - pressed)
                 app.rest(0.5)
     return paints, keys
 

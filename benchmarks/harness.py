@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.programs import BenchmarkError
+from benchmarks.pty_app import COLUMNS, ROWS
 from benchmarks.report import Row, tell
 from engine.config.schema import Config
 from tui import EXIT_DONE, EXIT_FAILED
@@ -53,6 +55,16 @@ class BenchmarkParser(Parser):
             option, type=_count, default=default, metavar=metavar, help=f"{help}{shown}"
         )
 
+    def add_size(self, more: str = "") -> None:
+        """Add ``--size``, of the terminal."""
+        self.add_argument(
+            "--size",
+            type=_terminal_size,
+            default=(COLUMNS, ROWS),
+            metavar="WxH",
+            help=f"of the terminal (default: {COLUMNS}x{ROWS}){more and f'; {more}'}",
+        )
+
     def add_settings(self) -> None:
         """Add ``--set``, ``--precision`` and ``--threads``; see ``asked_config``."""
         self.set_defaults(config=None, name=None)  # other options of new runs, which are not here
@@ -70,6 +82,13 @@ class BenchmarkParser(Parser):
             help="also run another program: nanogpt=PATH or nanogpt-compiled=PATH, a checkout of "
             "karpathy/nanoGPT, or hf, transformers' GPT-2; repeatable",
         )
+
+
+def _terminal_size(text: str) -> tuple[int, int]:
+    """Parse ``200x50``."""
+    if not (size := re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)):
+        raise argparse.ArgumentTypeError(f"it must be like 120x40, not {text!r}")
+    return int(size[1]), int(size[2])
 
 
 def run(name: str, module: str, argv: list[str]) -> int:

@@ -103,8 +103,7 @@ def measure(args: argparse.Namespace) -> Report:
 
 def _open(opened: list[float], app: PtyApp) -> None:
     """Open the screen once it trains; add the seconds to the first picture."""
-    app.read_until(shows_a_step, PATIENCE)
-    app.forget()
+    app.read_until(lambda text: shows_a_step(text) and LOOKS_AT not in text, PATIENCE)
     pressed = time.time()
     app.send(INSIDE)
     opened.append(app.read_until(lambda text: LOOKS_AT in text, PATIENCE) - pressed)
@@ -119,16 +118,21 @@ def _press_keys(again: list[float], app: PtyApp) -> tuple[float, ...]:
     seconds = []
     for number in range(KEYS):
         app.rest(REST_SECONDS)
-        app.forget()
+        before = AT_TOKEN.findall(app.text)
         pressed = time.time()
         app.send(RIGHT if number % 2 else LEFT)
-        seconds.append(app.read_until(AT_TOKEN.search, PATIENCE) - pressed)
+        moved = app.read_until(partial(_is_elsewhere, before), PATIENCE)
+        seconds.append(moved - pressed)
     for _ in range(OPENINGS):
-        app.forget()
         app.send(ESCAPE)
         _open(again, app)
         app.rest(REST_SECONDS)
     return tuple(seconds)
+
+
+def _is_elsewhere(before: list[str], text: str) -> bool:
+    """Return whether the screen names another token than before."""
+    return AT_TOKEN.findall(text) != before
 
 
 def _draw_times() -> list[float]:

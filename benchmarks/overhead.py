@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import statistics
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from typing import Any
 from benchmarks import harness, programs
 from benchmarks.harness import BenchmarkParser, Report
 from benchmarks.programs import BenchmarkError
-from benchmarks.pty_app import COLUMNS, ROWS, PtyApp
+from benchmarks.pty_app import PtyApp
 from benchmarks.report import Row, Spread, abba, bootstrap_interval
 from benchmarks.startup import shows_whole_screen
 
@@ -63,13 +62,7 @@ def parser() -> BenchmarkParser:
     """Declare the options."""
     made = BenchmarkParser("overhead", "training in the app over training without a screen")
     add_window_options(made, 12, "a run in the app and one without a screen")
-    made.add_argument(
-        "--size",
-        type=terminal_size,
-        default=(COLUMNS, ROWS),
-        metavar="WxH",
-        help="of the terminal (default: 120x40); from 160 columns on it shows all charts",
-    )
+    made.add_size("from 160 columns on it shows all charts")
     return made
 
 
@@ -84,13 +77,6 @@ def add_window_options(made: BenchmarkParser, pairs: int, of: str) -> None:
         help="length of a window (default: %(default)s)",
     )
     made.add_count("--threads", None, "CPU threads (default: measured)")
-
-
-def terminal_size(text: str) -> tuple[int, int]:
-    """Parse ``200x50``."""
-    if not (size := re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)):
-        raise argparse.ArgumentTypeError(f"it must be like 120x40, not {text!r}")
-    return int(size[1]), int(size[2])
 
 
 def measure(args: argparse.Namespace) -> Report:
@@ -223,9 +209,9 @@ def press_keys(app: PtyApp) -> tuple[float, ...]:
     """Return the seconds from some keys to their effect on the screen, while it trains."""
     seconds = []
     for _ in range(KEYS_PRESSED):
-        app.send(KEY)  # the effect is that a word goes, which nothing tells
+        app.send(KEY)
+        app.read_until(lambda text: ITS_EFFECT not in text, START_SECONDS)
         app.rest(REST_SECONDS)
-        app.forget()
         pressed = time.time()
         app.send(KEY)
         seconds.append(app.read_until(lambda text: ITS_EFFECT in text, START_SECONDS) - pressed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -14,19 +15,65 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rich.cells import get_character_cell_size
+
 from benchmarks.programs import BenchmarkError
 
 COLUMNS, ROWS = 120, 40
 END_SECONDS = 60.0  # it may have a checkpoint to write
 READ_BYTES = 65536
-KEPT_CHARACTERS = 200_000  # of the output, for looking something up in it
 
+_PLACE = re.compile(r"\x1b\[(?:(\d+);(\d+))?H")
+_CLEARED = re.compile(r"\x1b\[2J|\x1b\[\?1049[hl]")
 _ESCAPES = re.compile(
-    r"\x1b(?:\[[0-9;:?<>=]*[ -/]*[@-~]"  # colours, places, modes
+    r"(\x1b(?:\[[0-9;:?<>=]*[ -/]*[@-~]"  # colours, places, modes
     r"|[P\]X^_].*?(?:\x1b\\|\x07)"  # strings for the terminal
-    r"|[ -/]*[0-~])",
+    r"|[ -/]*[0-~]))",
     re.DOTALL,
 )
+_CUT_ESCAPE = re.compile(r"\x1b(?:\[[0-9;:?<>=]*[ -/]*|[P\]X^_][^\x07\x1b]*\x1b?|[ -/]*)\Z")
+
+
+class ScreenText:
+    """The characters on the screen of a terminal: what was written where the cursor was.
+
+    Emulators do more than that and take a hundred times as long, beside what is measured.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[int, str]] = {}
+        self._row = self._column = 0
+        self._rest = ""  # the beginning of an escape sequence
+
+    def feed(self, written: str) -> None:
+        """Take what a program has written."""
+        written = self._rest + written
+        cut = _CUT_ESCAPE.search(written)
+        self._rest = cut.group() if cut else ""
+        for number, part in enumerate(_ESCAPES.split(written.removesuffix(self._rest))):
+            if number % 2 == 0:
+                self._write(part)
+            elif place := _PLACE.fullmatch(part):
+                self._row, self._column = (int(one or 1) - 1 for one in place.groups())
+            elif _CLEARED.fullmatch(part):
+                self._rows.clear()
+
+    def _write(self, text: str) -> None:
+        for character in text:
+            if character == "\n":
+                self._row += 1
+            elif character == "\r":
+                self._column = 0
+            else:
+                self._rows.setdefault(self._row, {})[self._column] = character
+                self._column += 1 if character.isascii() else get_character_cell_size(character)
+
+    def __str__(self) -> str:
+        """Return the rows, each of which ends in a new line."""
+        return "".join(
+            "".join(row.get(column, " ") for column in range(max(row) + 1)).rstrip() + "\n"
+            for _, row in sorted(self._rows.items())
+        )
 
 
 class PtyApp:
@@ -59,8 +106,10 @@ class PtyApp:
             start_new_session=True,
         )
         os.close(slave)
-        self._text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._screen = ScreenText()
         self.read_bytes = 0
+        self.read_at = self.started  # when something was read last
 
     @property
     def pid(self) -> int:
@@ -74,12 +123,8 @@ class PtyApp:
 
     @property
     def text(self) -> str:
-        """The words of the output, without what steers the terminal."""
-        return _ESCAPES.sub("", self._text)
-
-    def forget(self) -> None:
-        """Drop the output so far, to wait for something new."""
-        self._text = ""
+        """The words on its screen."""
+        return str(self._screen)
 
     def send(self, keys: str) -> None:
         """Press keys."""
@@ -94,26 +139,25 @@ class PtyApp:
             chunk = os.read(self._master, READ_BYTES)
         except OSError:  # Linux says so when the other side is closed
             return False
+        self.read_at = time.time()
         self.read_bytes += len(chunk)
-        self._text = (self._text + chunk.decode(errors="replace"))[-KEPT_CHARACTERS:]
+        self._screen.feed(self._decoder.decode(chunk))
         return bool(chunk)
 
     def read_until(self, done: Callable[[str], object], seconds: float) -> float:
-        """Read until the words of the output satisfy a condition; returns that time.
+        """Read until the words on the screen satisfy a condition; returns that time.
 
         Raises:
             BenchmarkError: They did not, or the app ended.
         """
         deadline = time.time() + seconds
-        while (now := time.time()) < deadline:
+        while not done(self.text):
             alive = self.alive  # asked first: what an app writes before its end is read as well
-            if self.read(min(0.1, deadline - now)):
-                arrived = time.time()
-                if done(self.text):
-                    return arrived
-            elif not alive:
-                break
-        raise BenchmarkError(f"the app did not show what was waited for: …{self.text[-500:]!r}")
+            left = deadline - time.time()
+            if left <= 0 or (not self.read(min(0.1, left)) and not alive):
+                told = f"the app did not show what was waited for:\n{self.text}"
+                raise BenchmarkError(told)
+        return self.read_at
 
     def rest(self, seconds: float) -> None:
         """Read along for some time."""

@@ -52,6 +52,7 @@ from tui.terminal.driver import TerminalDriver, use_daemon_threads
 from tui.terminal.guard import TerminalGuard
 from tui.terminal.input import TerminalDecoder, accept_any_bytes
 from tui.terminal.keys import KeysInOrder
+from tui.terminal.shown import TellsChanges
 from tui.terminal.signals import hear_in_thread, ignore_signals
 from tui.terminal.stderr import ErrorLog, errors_off_screen, is_gone, screen_descriptor
 from tui.terminal.stdout import complain, say, silence
@@ -70,7 +71,7 @@ NO_COMMANDS = ("app.command_palette", "interrupt")  # it is open; the cockpit ha
 STYLES = Path(__file__).parent / "styles"
 
 
-class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
+class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], TellsChanges[int], LegibleApp[int]):
     """Trains in a background thread and shows it."""
 
     TITLE = "gpt-tui"
@@ -180,8 +181,13 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], LegibleApp[int]):
         # twice: Textual fills the footer after the first refresh
         self.call_after_refresh(self.call_after_refresh, self._begin)
 
-    def _take_terminal_back(self, _: object) -> None:
+    def action_redraw(self) -> None:
+        """Draw all of the screen anew."""
+        self.shown.forget()
         self.refresh(layout=True)
+
+    def _take_terminal_back(self, _: object) -> None:
+        self.action_redraw()
         self._title = ""  # the shell has its own meanwhile
         self._show_title()
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import BENCHMARKS, overhead, programs, report, startup
+from benchmarks import BENCHMARKS, harness, overhead, programs, report, startup
 from benchmarks.pty_app import PtyApp, main_thread_seconds
 from benchmarks.report import Row, Spread, abba, bootstrap_interval, tell
 from tests.benchmarks.front_door import benchmark
@@ -198,5 +198,5 @@ def test_startup_end_to_end(small_text_file: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("text", ["-80x24", "80", "0x24", "80x", "80x24x2"])
 def test_a_size_of_the_terminal_has_columns_and_rows(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="like 120x40"):
-        overhead.terminal_size(text)
-    assert overhead.terminal_size("200x50") == (200, 50)
+        harness._terminal_size(text)
+    assert harness._terminal_size("200x50") == (200, 50)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pty_app import ScreenText
 from data.paths import quoted, utf8_text
 from engine.protocol import Stop
 from engine.runs.folder import is_locked
@@ -161,6 +162,7 @@ class Terminal:
             start_new_session=True,
         )
         self.output = bytearray()
+        self._screen, self._fed = ScreenText(), 0
         self._reading = threading.Lock()  # from the terminal into the output
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -189,15 +191,15 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"{what} did not come to be:\n{self.text[-3000:]}")
+                raise AssertionError(f"{what} did not come to be:\n{self.screen}")
             time.sleep(0.02)
 
     def until_written(self, what: bytes, times: int = 1) -> None:
         self.until(lambda: self.output.count(what) >= times, f"{what!r}")
 
-    def shows(self, words: str, seen: int) -> bool:
-        """Whether the words were written after that many bytes."""
-        return words in plain(self.output[seen:])
+    def shows(self, words: str, seen: int = -1) -> bool:
+        """Whether the words are on its screen, and something was written after ``seen`` bytes."""
+        return len(self.output) > seen and words in self.screen
 
     def train(self) -> None:
         """Start, and let a few steps be taken and written down."""
@@ -217,9 +219,16 @@ class Terminal:
 
     @property
     def step_shown(self) -> int:
-        """The step that the screen has shown last."""
-        steps = re.findall(r"step ([0-9,]+)/100,000", self.text)
+        """The step that the screen shows."""
+        steps = re.findall(r"step ([0-9,]+)/100,000", self.screen)
         return int(steps[-1].replace(",", "")) if steps else 0
+
+    @property
+    def screen(self) -> str:
+        """What it shows."""
+        new, self._fed = self.output[self._fed :], len(self.output)
+        self._screen.feed(new.decode(errors="replace"))
+        return str(self._screen)
 
     @property
     def text(self) -> str:
@@ -264,9 +273,11 @@ class Terminal:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
             self.process.wait()
-        for descriptor in (self.master, self.slave):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.close(self.slave)
+        self._reader.join(PATIENCE)  # or it reads what the next terminal of that number is sent
+        with contextlib.suppress(OSError):
+            os.close(self.master)
 
 
 OpenTerminal = Callable[..., Terminal]
@@ -301,8 +312,11 @@ def test_a_session_leaves_the_terminal_as_it_was_and_says_how_to_go_on(
     terminal.until(
         lambda: b"native-code" in (terminal.run / "log.txt").read_bytes(), "the log of native code"
     )
+    seen = len(terminal.output)
+    terminal.press("\x0c")  # ctrl+l draws what is shown already, too
+    terminal.until(lambda: b"Pause" in terminal.output[seen:], "all of the screen")
     terminal.press("q")
-    terminal.until(lambda: "Leave this run?" in terminal.text, "the question")
+    terminal.until(lambda: terminal.shows("Leave this run?"), "the question")
     terminal.press("s")
     assert terminal.wait() == 0
     terminal.assert_restored()
@@ -347,7 +361,7 @@ def test_a_run_that_is_left_in_training_goes_on_in_a_process_of_its_own(
     terminal = open_terminal("import tui.control.leaving as it\nit.EXIT_SECONDS = 2.0\n")
     terminal.train()
     terminal.press("q")
-    terminal.until(lambda: "train on in the background" in terminal.text, "the question")
+    terminal.until(lambda: terminal.shows("train on in the background"), "the question")
     terminal.press("l")
     assert terminal.wait() == 0
     terminal.assert_restored()

@@ -40,6 +40,11 @@ def cells(written: str) -> list[list[Any]]:
     """Return what an emulated terminal shows of each cell."""
     screen = pyte.Screen(COLUMNS, ROWS)
     pyte.Stream(screen).feed(written)
+    return shown_by(screen)
+
+
+def shown_by(screen: pyte.Screen) -> list[list[Any]]:
+    """Return what can be seen of each cell."""
     rows = []
     for row in range(ROWS):
         seen = [screen.buffer[row][column] for column in range(COLUMNS)]

@@ -23,7 +23,6 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from tui.terminal.announce import RESTORE_TITLE, SAVE_TITLE, takes_osc
 from tui.terminal.guard import TerminalGuard
-from tui.terminal.styles import without_repetition
 
 CLEAR = "\x1b[2J"  # tmux, enlarged meanwhile, leaves rows of the alternate screen to the shell
 DRAIN_SECONDS = 10.0  # for the last output; leaving is over before, if the terminal takes none
@@ -54,10 +53,6 @@ class TerminalDriver(LinuxDriver):
             self.write("\x1b]11;?\x1b\\")
             self.flush()
         TerminalDriver.ask_background = False
-
-    def write(self, data: str) -> None:
-        """Write to the terminal."""
-        super().write(without_repetition(data))
 
     def stop_application_mode(self) -> None:
         """Give the terminal back; a SIGCONT from now on does not take it again."""

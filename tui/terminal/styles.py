@@ -20,7 +20,7 @@ OFF = {
 SEEN_ON_BLANKS = {"4", "5", "6", "7", "9", "21", "51", "52", "53"}
 
 
-class _Style(NamedTuple):
+class Style(NamedTuple):
     """How text is shown, as parameters of the terminal's sequence."""
 
     foreground: str = FOREGROUND
@@ -28,7 +28,7 @@ class _Style(NamedTuple):
     attributes: frozenset[str] = frozenset()  # bold and the like
 
 
-PLAIN = _Style()
+PLAIN = Style()
 
 
 def without_repetition(written: str) -> str:
@@ -39,12 +39,12 @@ def without_repetition(written: str) -> str:
     first, *rest = SELECT.split(written)
     told, wanted, parts = PLAIN, PLAIN, [first]
     for select, text in zip(rest[::2], rest[1::2], strict=True):
-        wanted = _after(wanted, select)
+        wanted = after(wanted, select)
         if not text:
             continue
         if told != wanted:
-            needed = wanted if text.strip(" ") else _for_blanks(told, wanted)
-            parts.append(_change(told, needed))
+            needed = wanted if text.strip(" ") else for_blanks(told, wanted)
+            parts.append(change(told, needed))
             told = needed
         parts.append(text)
     if told != PLAIN:
@@ -53,7 +53,7 @@ def without_repetition(written: str) -> str:
 
 
 @lru_cache(4096)
-def _after(style: _Style, select: str) -> _Style:
+def after(style: Style, select: str) -> Style:
     """Return the style after a sequence with some parameters."""
     codes = iter(select.split(";"))
     foreground, background, attributes = style.foreground, style.background, set(style.attributes)
@@ -76,11 +76,11 @@ def _after(style: _Style, select: str) -> _Style:
             background = code
         else:
             attributes.add(code)
-    return _Style(foreground, background, frozenset(attributes))
+    return Style(foreground, background, frozenset(attributes))
 
 
 @lru_cache(4096)
-def _for_blanks(told: _Style, wanted: _Style) -> _Style:
+def for_blanks(told: Style, wanted: Style) -> Style:
     """Return the style of spaces, which show no more of it than the background."""
     if SEEN_ON_BLANKS & (told.attributes | wanted.attributes):
         return wanted
@@ -88,7 +88,7 @@ def _for_blanks(told: _Style, wanted: _Style) -> _Style:
 
 
 @lru_cache(4096)
-def _change(told: _Style, wanted: _Style) -> str:
+def change(told: Style, wanted: Style) -> str:
     """Return the shortest sequence from one style to another."""
     if told == wanted:
         return ""
@@ -99,6 +99,6 @@ def _change(told: _Style, wanted: _Style) -> str:
     return sequence
 
 
-def _changes(told: _Style, wanted: _Style) -> list[str]:
+def _changes(told: Style, wanted: Style) -> list[str]:
     colors = [one for before, one in zip(told[:2], wanted[:2], strict=True) if before != one]
     return [*sorted(wanted.attributes - told.attributes), *colors]
