@@ -138,7 +138,7 @@ def test_a_session_from_the_first_step_to_the_last_key(
     terminal.press("Home", "Enter")
     terminal.until(r"back at step 0")
     terminal.resize(120, 40)
-    terminal.until(r"─ settings ─")
+    terminal.until("─ this run · settings ─")
     terminal.press("q")
     left = terminal.until("left with 0").split()
     assert left[0] == "before" and "─" not in "".join(left), "rows of the app stay on the terminal"
