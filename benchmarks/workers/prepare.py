@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import time
-from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from benchmarks.workers import answer
+from benchmarks.workers import answer, peak_bytes
 
 
 def work(request: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +36,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     moments.append(time.perf_counter())
     count = len(tokens_of(corpus, tokenizer, Watcher()).tokens)
     moments.append(time.perf_counter())
-    peak = _peak()  # what is mapped from the tokens' file counts from here on
+    peak = peak_bytes()  # what is mapped from the tokens' file counts from here on
     for _ in range(2):  # the first one notes it
         began = time.perf_counter()
         found = read_text(settings, Watcher())
@@ -52,17 +49,6 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
         "again": again,
         "peak": peak,
     }
-
-
-def _peak() -> int:
-    """Return the largest size of this process so far, in bytes.
-
-    On Linux ``ru_maxrss`` begins with that of the process that started this one.
-    """
-    with suppress(OSError):
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # on macOS these are bytes
 
 
 if __name__ == "__main__":

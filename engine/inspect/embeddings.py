@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -70,25 +71,35 @@ def project(vectors: Tensor, like: Projection | None = None) -> Projection:
     Args:
         like: An earlier projection of the same n vectors, which this one is turned to fit.
     """
-    mean = torch.stack([part.sum(0) for part in _parts(vectors)]).sum(0) / len(vectors)  # (C,)
+    mean = sum((part.sum(0) for part in _parts(vectors)), torch.tensor(0.0)) / len(vectors)  # (C,)
     axes = _components(vectors, mean)  # (2, C)
     if like is not None and len(like.points) == len(vectors):
         axes = _turn(_points(vectors, mean, axes), torch.from_numpy(like.points).double()) @ axes
     points = _points(vectors, mean, axes)  # (n, 2)
-    total = sum(float((part - mean).square().sum()) for part in _parts(vectors))
+    total = sum(float(part.flatten().dot(part.flatten())) for part in _parts(vectors, mean))
     first, second = (points.square().sum(0) / total if total else points.new_zeros(2)).tolist()
     return Projection(points.float().numpy(), axes.float().numpy(), (first, second))
 
 
-def _parts(vectors: Tensor) -> Iterator[Tensor]:
-    """Yield the vectors in fp64 on the CPU, some at a time: all of GPT-2's would be 300 MB."""
+def _parts(vectors: Tensor, mean: Tensor | None = None) -> Iterator[Tensor]:
+    """Yield the vectors, from their mean, in fp64 on the CPU: some at a time, all in one place.
+
+    All of GPT-2's would be 300 MB, and parts that come and go between the results leave gaps.
+    """
+    place = torch.empty(min(len(vectors), VECTORS_AT_ONCE), vectors.size(1), dtype=torch.double)
     for part in torch.split(vectors, VECTORS_AT_ONCE):
-        yield part.cpu().double()  # in this order: MPS has no fp64
+        copied = place[: len(part)].copy_(part.cpu())  # in this order: MPS has no fp64
+        yield copied if mean is None else copied.sub_(mean)
 
 
 def _points(vectors: Tensor, mean: Tensor, axes: Tensor) -> Tensor:
     """Return the coordinates of vectors (n, C) along axes (2, C): (n, 2)."""
-    return torch.cat([(part - mean) @ axes.T for part in _parts(vectors)])
+    points = axes.new_empty(len(vectors), 2)
+    for part, those in zip(
+        _parts(vectors, mean), torch.split(points, VECTORS_AT_ONCE), strict=True
+    ):
+        torch.mm(part, axes.T, out=those)
+    return points
 
 
 def _components(vectors: Tensor, mean: Tensor) -> Tensor:
@@ -102,11 +113,11 @@ def _components(vectors: Tensor, mean: Tensor) -> Tensor:
         return mean.new_full((2, width), torch.nan)
     if width <= n:
         product = mean.new_zeros(width, width)
-        for part in _parts(vectors):
-            product.addmm_((part - mean).T, part - mean)
+        for part in _parts(vectors, mean):
+            product.addmm_(part.T, part)
         axes = _largest_eigenvectors(product)
     else:
-        x = torch.cat(list(_parts(vectors))) - mean  # (n, C)
+        x = vectors.cpu().double() - mean  # (n, C)
         axes = F.normalize(_largest_eigenvectors(x @ x.T) @ x)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))  # (2, 1)
     return F.pad(axes * torch.where(largest < 0, -1.0, 1.0), (0, 0, 0, 2 - len(axes)))
@@ -143,19 +154,26 @@ def nearest_of(model: LanguageModel, tokens: Iterable[int], count: int) -> dict[
     parts = torch.split(vectors, VECTORS_AT_ONCE)
     lengths = torch.cat([part.norm(dim=1) for part in parts])  # (V,)
     lengths = lengths.clamp(min=SHORTEST)
-    found = {}
+    # one more than wanted, as the token itself may be among those of NaN weights
+    most = min(count + 1, len(vectors))
+    # the results are there before what comes and goes, which would leave gaps between them
+    near = np.empty((len(asked), most - 1), np.int64)
+    angles = np.empty((len(asked), most - 1), np.float32)
+    room = vectors.new_empty(min(len(asked), TOKENS_AT_ONCE), len(vectors))  # (s, V)
+    row = 0
     for some in torch.split(asked, TOKENS_AT_ONCE):
-        own = F.normalize(vectors[some], eps=SHORTEST)  # (s, C)
-        cosines = torch.cat([own @ part.T for part in parts], dim=1) / lengths  # (s, V)
-        order = cosines.nan_to_num(-torch.inf)  # those of NaN weights come last
+        own, cosines = F.normalize(vectors[some], eps=SHORTEST), room[: len(some)]  # (s, C), (s, V)
+        for part, those in zip(parts, torch.split(cosines, VECTORS_AT_ONCE, 1), strict=True):
+            torch.mm(own, part.T, out=those)
+        order = cosines.div_(lengths).nan_to_num(-torch.inf)  # those of NaN weights come last
         order[torch.arange(len(some)), some] = -torch.inf
-        # one more than wanted, as the token itself may be among those of NaN weights
-        best = order.topk(min(count + 1, order.size(1)), dim=1).indices.sort(dim=1).values
+        best = order.topk(most, dim=1).indices.sort(dim=1).values
         places = order.gather(1, best).sort(dim=1, descending=True, stable=True).indices
-        for token, ids, row in zip(some.tolist(), best.gather(1, places), cosines, strict=True):
-            near = ids[ids != token][:count]
-            found[token] = Nearest(near.cpu().numpy(), row[near].cpu().numpy())
-    return found
+        for token, ids, its in zip(some.tolist(), best.gather(1, places), cosines, strict=True):
+            ids = ids[ids != token][: most - 1]
+            near[row], angles[row] = ids.cpu().numpy(), its[ids].cpu().numpy()
+            row += 1
+    return {token: Nearest(near[row], angles[row]) for row, token in enumerate(asked.tolist())}
 
 
 def position_cosines(model: LanguageModel) -> Floats | None:

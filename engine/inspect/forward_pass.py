@@ -5,7 +5,7 @@ Everything that looks inside a model goes through here; the parameters are read 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from engine.model.block import Block
 from engine.model.positions import Rotary
 
 TokenIds = Sequence[int] | Ids | Tensor  # (T,)
+Attend = Callable[[Tensor, Rotary | None], Tensor]  # (B, T, C) -> (B, T, C)
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,16 @@ def forward_pass(model: GPT, input_ids: Tensor) -> Iterator[BlockPass]:
         x = passed.after
 
 
-def pass_block(block: Block, x: Tensor, rope: Rotary | None) -> BlockPass:
-    """Do as ``Block.forward`` with the stream x (B, T, C), and keep what is computed on the way."""
+def pass_block(
+    block: Block, x: Tensor, rope: Rotary | None, attention: Attend | None = None
+) -> BlockPass:
+    """Do as ``Block.forward`` with the stream x (B, T, C), and keep what is computed on the way.
+
+    Args:
+        attention: What computes instead of the block's own.
+    """
     read = block.norm_1(x) if block.pre_norm else x
-    attended = block.attention(read, rope)
+    attended = (attention or block.attention)(read, rope)
     between = block._residual_add(x, attended)
     if not block.pre_norm:
         between = block.norm_1(between)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
@@ -22,22 +22,20 @@ from torch.nn import functional as F
 from data.errors import InputError
 from engine.config.schema import ModelConfig
 from engine.inspect.forward_pass import (
-    BlockPass,
     TokenIds,
     batch_of,
     forward_pass,
     require_gpt,
     require_place,
 )
-from engine.inspect.prediction import Floats, looking_at
+from engine.inspect.prediction import LOGITS_AT_ONCE, Floats, looking_at
 from engine.model import GPT, LanguageModel
 from engine.model.block import Block
+from engine.model.positions import Rotary
 from engine.sampling.generate import use_fast_generate
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Part = int | Literal["attention", "feed_forward", "layer"]  # a number is that of a head
-
-LOGITS_AT_ONCE = 2**21  # 8 MB; all of GPT-2 for 1024 tokens would be 200 MB, several times
 
 
 # -- what each layer would predict ----------------------------------------------------------------
@@ -81,6 +79,7 @@ def logit_lens(model: LanguageModel, ids: TokenIds) -> Lens:
             for logits, wanted in _pieces(gpt, x, following):
                 part = row, slice(first, first + len(wanted))
                 found = _predicted(logits, wanted)
+                del logits  # before the next ones are made
                 likeliest[part], probability[part], truth[part], entropy[part] = (
                     one.cpu().numpy() for one in found
                 )
@@ -262,24 +261,35 @@ def worth(
     if ids.size(1) < 2:
         raise InputError("a single token has no next one to predict: give at least two")
     inputs, targets = ids[:, :-1], ids[:, 1:]
-    whole = math.nan
-    for layer, passed in enumerate(forward_pass(gpt, inputs)):
-        if layer == 0:
-            whole = _loss_from(gpt, 0, passed, targets)
+    positions = torch.arange(inputs.size(1), device=inputs.device)  # (T,)
+    with looking_at(gpt):  # each window by itself: together they need N times as much memory
+        streams, rope = [gpt.embed(one[None], positions) for one in inputs], gpt._rope(positions)
+    whole = _loss_from(gpt, 0, streams, rope, targets)
+    for layer, block in enumerate(gpt.blocks):
         for part in parts_of(gpt.config):
-            loss = _loss_from(switched_off(gpt, layer, part), layer, passed, targets)
+            loss = _loss_from(switched_off(gpt, layer, part), layer, streams, rope, targets)
             yield Worth(layer, part, loss - whole, loss)
+        with looking_at(gpt):
+            streams = [block(x, rope) for x in streams]
     return whole
 
 
-def _loss_from(model: GPT, layer: int, passed: BlockPass, targets: Tensor) -> float:
-    """Return the loss, computed from the stream that enters a layer on; the rest is known."""
+def _loss_from(
+    model: GPT, layer: int, streams: Sequence[Tensor], rope: Rotary | None, targets: Tensor
+) -> float:
+    """Return the loss, computed from where a layer begins on; the rest is known.
+
+    Args:
+        streams: What enters the layer: (1, T, C) of each of N windows.
+        rope: Of the T positions.
+        targets: (N, T).
+    """
     total = 0.0
     with looking_at(model):
-        for x, wanted in zip(passed.before, targets, strict=True):  # (T, C), (T,)
-            x = x[None]
+        for x, wanted in zip(streams, targets, strict=True):  # (1, T, C), (T,)
             for block in model.blocks[layer:]:
-                x = block(x, passed.rope)
+                x = block(x, rope)
             for logits, some in _pieces(model, x, wanted[None]):
                 total += float(F.cross_entropy(logits, some, reduction="sum"))
+                del logits  # before the next ones are made
     return total / targets.numel()

@@ -17,6 +17,7 @@ from engine.model.language_model import LanguageModel
 from engine.model.logits import penalised, sampled_from
 
 LARGEST = 64 * 2**20  # bytes of logits that are kept; those of 333 positions of GPT-2
+LOGITS_AT_ONCE = 2**22  # that are not kept: 16 MB; fewer rows of GPT-2's take longer each
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -104,11 +105,11 @@ def each_logits(
     Args:
         ids: (B, T) token ids.
         first: Positions before it are left out.
-        rows: Positions at a time; None takes as many as ``LARGEST`` bytes hold.
+        rows: Positions at a time; None takes as many as ``LOGITS_AT_ONCE`` holds.
     """
     device = next(model.parameters()).device
     tokens = torch.tensor(ids, device=device)  # (B, T)
-    rows = rows or max(1, LARGEST // (4 * model.vocab_size * len(ids)))
+    rows = rows or max(1, LOGITS_AT_ONCE // (model.vocab_size * len(ids)))
     with looking_at(model):
         # the head of a GPT maps each position by itself: not all logits need exist at once
         stream = model.stream(tokens) if isinstance(model, GPT) else tokens  # (B, T, C), (B, T)
@@ -118,6 +119,7 @@ def each_logits(
         with looking_at(model):
             logits = to_logits(part)
         yield logits
+        del logits  # before the next ones are made
 
 
 @contextmanager

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data.errors import InputError
 from data.tokenizers import Tokenizer
-from engine.inspect.prediction import LARGEST, Floats, Ids, each_logits
+from engine.inspect.prediction import Floats, Ids, each_logits
 from engine.model.language_model import LanguageModel
 
 KINDS = ("lower case", "capital", "digit", "space", "line end", "punctuation", "other")
-TEMPORARIES = 4  # of the size of the logits, beside them
 NATS = float(np.log(2.0))  # in a bit
 
 
@@ -88,18 +88,13 @@ def surprises(model: LanguageModel, windows: Ids, tokenizer: Tokenizer) -> list[
     bits, entropy = np.full((2, B, T), np.nan, dtype=np.float32)  # (B, T) each
     rank = np.zeros((B, T), dtype=np.int64)
     at = 1
-    rows = max(1, LARGEST // (4 * model.vocab_size * B * TEMPORARIES))
-    for logits in each_logits(model, windows[:, :-1], rows=rows) if T > 1 else ():
-        log_probs = logits.log_softmax(-1)  # (B, t, V)
-        end = at + log_probs.size(1)
-        ids = torch.tensor(windows[:, at:end, None], device=logits.device)  # (B, t, 1)
-        chosen = log_probs.gather(-1, ids)  # (B, t, 1)
-        bits[:, at:end] = -chosen[..., 0].cpu() / NATS
-        rank[:, at:end] = (log_probs > chosen).sum(-1).cpu() + 1
-        # 0 log 0 is 0
-        expected = torch.where(log_probs.isneginf(), 0.0, log_probs * log_probs.exp()).sum(-1)
-        entropy[:, at:end] = -expected.cpu() / NATS
-        at = end
+    for logits in each_logits(model, windows[:, :-1]) if T > 1 else ():
+        part = slice(None), slice(at, at + logits.size(1))
+        ids = torch.tensor(windows[part][..., None], device=logits.device)  # (B, t, 1)
+        found = _measured(logits, ids)
+        del logits  # before the next ones are made
+        bits[part], rank[part], entropy[part] = (one.cpu().numpy() for one in found)
+        at = part[1].stop
     return [
         Surprise(
             row,
@@ -111,6 +106,15 @@ def surprises(model: LanguageModel, windows: Ids, tokenizer: Tokenizer) -> list[
         )
         for i, row in enumerate(windows)
     ]
+
+
+def _measured(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return bits, rank and entropy, (B, t) each, of tokens (B, t, 1) by logits (B, t, V)."""
+    log_probs = logits.log_softmax(-1)  # (B, t, V)
+    chosen = log_probs.gather(-1, ids)  # (B, t, 1)
+    rank = (log_probs > chosen).sum(-1) + 1
+    terms = log_probs.exp().mul_(log_probs).masked_fill_(log_probs.isneginf(), 0)  # 0 log 0 is 0
+    return -chosen[..., 0] / NATS, rank, -terms.sum(-1) / NATS
 
 
 def token_texts(tokenizer: Tokenizer, ids: Sequence[int] | Ids) -> tuple[str, ...]:

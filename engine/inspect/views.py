@@ -19,6 +19,7 @@ from engine.inspect.attention import (
     pattern_bytes,
     score_heads,
 )
+from engine.inspect.continuation import continuation
 from engine.inspect.embeddings import (
     Nearest,
     Projection,
@@ -27,6 +28,7 @@ from engine.inspect.embeddings import (
     project,
     token_vectors,
 )
+from engine.inspect.forward_pass import require_gpt
 from engine.inspect.layers import (
     Lens,
     Part,
@@ -39,7 +41,7 @@ from engine.inspect.layers import (
 )
 from engine.inspect.moments import excerpt
 from engine.inspect.over_moments import over_moments
-from engine.inspect.prediction import Floats, Prediction, predict, predict_at
+from engine.inspect.prediction import Floats, Prediction, predict
 from engine.inspect.surprise import (
     KindCost,
     Surprise,
@@ -52,7 +54,7 @@ from engine.inspect.surprise import (
 if TYPE_CHECKING:
     from data.tokenizers import Tokenizer
     from engine.inspect.background import Subject
-    from engine.model import LanguageModel
+    from engine.model import GPT
     from engine.protocol import Inspect
 
 Found: TypeAlias = Iterator[tuple[float, Any]]
@@ -239,13 +241,13 @@ class Layers:
 
 
 def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) -> Found:
-    whole = without = subject.model
+    whole = without = require_gpt(subject.model, "layers")
     for layer, part in options.get("off", ()):
         without = switched_off(without, layer, part)
     lens = logit_lens(without, ids)
     known = {one: subject.tokenizer.token_text(one) for one in set(lens.likeliest.ravel().tolist())}
     guesses = [[known[one] for one in row] for row in lens.likeliest.tolist()]
-    models = (whole, without)
+    models = (whole,) if without is whole else (whole, without)
     bits = [surprise(model, ids, subject.tokenizer).mean_bits for model in models]
     texts = [_going_on(model, ids, subject.tokenizer) for model in models]
     yield (
@@ -256,29 +258,18 @@ def _layers(subject: Subject, ids: Sequence[int], options: Mapping[str, Any]) ->
             stream_norms(without, ids),
             parts_of(subject.model.config),
             frozenset(options.get("off", ())),
-            (bits[0], bits[1]),
-            (texts[0], texts[1]),
+            (bits[0], bits[-1]),
+            (texts[0], texts[-1]),
         ),
     )
 
 
-def _going_on(model: LanguageModel, ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Return the most likely continuation, a token at a time; none of what is not finite.
-
-    ``model.generate`` would hold the logits of all positions, or a second copy of the weights.
-    """
-    context = model.config.block_size
-    room = context - CONTINUATION
+def _going_on(model: GPT, ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Return the most likely continuation; none of what is not finite."""
+    room = model.config.block_size - CONTINUATION
     if room >= 2 * CONTINUATION:
         ids = ids[-room:]  # in a context that is full, each token takes a pass over all of it
-    tokens = list(ids)
-    for _ in range(CONTINUATION):
-        newest = tokens[-context:]
-        logits = predict_at(model, newest, len(newest) - 1).logits[0]  # (V,)
-        if not np.isfinite(logits).all():
-            return ""
-        tokens.append(int(logits.argmax()))
-    return tokenizer.decode(tokens[len(ids) :])
+    return tokenizer.decode(continuation(model, ids, CONTINUATION))
 
 
 @dataclass(frozen=True)

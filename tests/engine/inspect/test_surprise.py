@@ -75,7 +75,7 @@ def test_a_large_vocabulary_is_measured_in_parts(
 ) -> None:
     ids = tokenizer.encode("These are words")
     whole = surprise(model, ids, tokenizer)
-    monkeypatch.setattr(prediction, "LARGEST", 4 * tokenizer.vocab_size * 4)
+    monkeypatch.setattr(prediction, "LOGITS_AT_ONCE", 4 * tokenizer.vocab_size)
     parts = surprise(model, ids, tokenizer)
     np.testing.assert_allclose(parts.bits, whole.bits, atol=1e-5)
     np.testing.assert_array_equal(parts.rank, whole.rank)
