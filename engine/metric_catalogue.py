@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from engine.bits import BYTES_PER_TOKEN, bits_per_byte
+from engine.config.setting import format_float
 from engine.metrics import Column, MetricStore, Values
 
 References: TypeAlias = Mapping[str, float]
@@ -69,8 +70,53 @@ class ChartKind:
     dense: bool = False
 
     @property
+    def idea(self) -> str:
+        """The idea behind it; empty for a metric of another version."""
+        return IDEAS.get(self.name, "")
+
+    @property
     def unit(self) -> str:
         return self.metrics[0].unit
+
+
+IDEAS: Mapping[str, str] = {
+    "loss": "A language model gives every possible next token a probability. The cross-entropy "
+    "is -ln of what it gave the token that came, in the mean over all: 0 is certain and right, "
+    "ln V is guessing evenly among V tokens. Training follows its gradient downhill. The gap "
+    "between training and validation is what was learned by heart.",
+    "learning_rate": "A step moves the weights against their gradient, as far as this rate says. "
+    "A warm-up begins small, because early gradients are large and the optimizer's averages know "
+    "little yet; a decay ends small, because the noise of batches keeps large steps from settling.",
+    "grad_norm": "The gradient of a batch has one number for each weight; its norm, the length of "
+    "that vector, says how steep the loss is there. optim.grad_clip shortens longer ones, so that "
+    "one odd batch cannot throw the weights far away.",
+    "speed": "Training is a matter of how many tokens are seen. Larger batches use the processor "
+    "better, longer contexts and larger models need more for each token.",
+    "step_time": "A step draws a batch, computes its loss (forward), computes the gradient of it "
+    "(backward, about twice the work) and changes the weights (optimizer). The largest part is "
+    "where time can be won.",
+    "load": "A processor that waits learns nothing. If it is not busy, the limit is elsewhere: "
+    "reading data, copying it, or too little work in each step.",
+    "memory": "Weights, their gradients and the optimizer's averages take the same in every step; "
+    "activations, kept for the backward pass, grow with batch, context and layers.",
+    "mfu": "A model's size and speed tell how many operations per second it really needs. Compared "
+    "with the most that the device reaches, they say how well its speed is used.",
+    "bits_per_byte": "The loss counts per token, and a tokenizer decides how much text a token is. "
+    "Per byte of the text, models with different tokenizers can be compared. It is what a "
+    "compressor made of the model would need.",
+    "val_accuracy": "A loss falls a little with every guess that gets better; whether a problem is "
+    "solved shows only when each character is right. That often comes late and suddenly.",
+    "perplexity": "exp(loss) turns the loss into a number of choices: with 6, the model is as "
+    "uncertain as if six tokens were equally likely each time.",
+    "clipped": "Clipping is a safety net. In use now and then it does its work; used always "
+    "it sets the step size instead of the learning rate.",
+    "other_time": "Measuring, writing texts and saving interrupt the training. They cost time, not "
+    "quality, and can be made rarer.",
+    "temperature": "A processor that gets too hot lowers its clock, and steps take longer without "
+    "any change of the settings.",
+    "power": "What a processor draws says how hard it works: far below its limit, it waits.",
+}
+"""What a learner may ask of each chart: why it is looked at."""
 
 
 def _bits(values: Values, references: References) -> Values:
@@ -434,7 +480,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "nats": lambda value: f"{value:.4f}",
     "bits": lambda value: f"{value:.3f}",
     "tokens": lambda value: _scaled("amount")(value) if value >= 1e4 else f"{value:.4g}",
-    "rate": lambda value: f"{value:.3g}",
+    "rate": lambda value: format_float(value, 3),
     "number": lambda value: f"{value:.4g}",
     "celsius": lambda value: f"{value:.0f} °C",
 }

@@ -441,6 +441,7 @@ class Status(Struct, frozen=True):
     best_step: int | None = None
     saved_step: int = 0  # of the latest checkpoint; 0 if there is none
     next_save: int = 0  # step of the next checkpoint, while there are steps to come
+    next_eval: int = 0  # step of the next evaluation, while there are steps to come
     branch: int = 0  # changes when the run goes back
     train_seconds: float = 0.0
     tokens_per_second: float = 0.0
@@ -460,6 +461,11 @@ class Status(Struct, frozen=True):
     def seconds_to_save(self) -> float | None:
         """Estimated training time to the next checkpoint; None as in ``seconds_left``."""
         return self._seconds_to(self.next_save)
+
+    @property
+    def seconds_to_eval(self) -> float | None:
+        """Estimated training time to the next evaluation; None as in ``seconds_left``."""
+        return self._seconds_to(self.next_eval)
 
     def _seconds_to(self, step: int) -> float | None:
         if not (self.tokens_per_second and self.tokens_per_step):

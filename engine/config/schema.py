@@ -20,7 +20,7 @@ from data.errors import InputError, nearest
 from data.reading import parse_toml, read_regular
 from data.specs import specs_of
 from engine.config.escapes import parse_probes, parse_stops
-from engine.config.setting import Setting, Value, When, setting, settings_of
+from engine.config.setting import Setting, Value, When, format_float, setting, settings_of
 from engine.program import program
 
 MOST_BYTES = 2**17  # of a config.toml
@@ -768,8 +768,8 @@ class Config:
         problems = self.model.conflicts() + self.sample.conflicts()
         if optim.schedule != "constant" and optim.min_lr > optim.learning_rate:
             problems.append(
-                f"optim.min_lr {optim.min_lr:g} is above optim.learning_rate "
-                f"{optim.learning_rate:g}: lower optim.min_lr too"
+                f"optim.min_lr {format_float(optim.min_lr, 6)} is above optim.learning_rate "
+                f"{format_float(optim.learning_rate, 6)}: lower optim.min_lr too"
             )
         sequences = self.train.batch_size * self.train.grad_accum_steps
         if sequences > MOST_SEQUENCES:
@@ -848,8 +848,25 @@ def other_names(one: Setting) -> list[str]:
     return short + [name for name, known in NAMES_ELSEWHERE.items() if known == one.name]
 
 
+def full_key(name: str) -> str:
+    """Return the key of a setting that is typed in full, short or without its section.
+
+    A name that none or several have is returned as it is: ``unknown_setting`` says why.
+    """
+    if name in SETTINGS:
+        return name
+    found = [SHORT_NAMES[name]] if name in SHORT_NAMES else _in_any_section(name)
+    return found[0] if len(found) == 1 else name
+
+
+def _in_any_section(name: str) -> list[str]:
+    return [key for key in SETTINGS if key.partition(".")[2] == name]
+
+
 def unknown_setting(key: str) -> str:
-    """Return one sentence on a setting that does not exist, with the closest match."""
+    """Return one sentence on a name that is no setting's, or that of several."""
+    if len(several := _in_any_section(key)) > 1:
+        return f"{key!r} is the name of several settings: say which, {' or '.join(several)}"
     name = key.lower().split(".")[-1]
     name = SHORT_NAMES.get(name, NAMES_ELSEWHERE.get(name, name)).split(".")[-1]
     by_name = [known for known in SETTINGS if known.split(".")[1] == name]

@@ -145,9 +145,18 @@ class Setting(Struct, frozen=True):
         if not isinstance(value, str) and value in self.special:
             return self.special[int(value)]
         if isinstance(value, float):
-            short = f"{value:.6g}"
+            short = format_float(value, 6)
             return short if float(short) == value else repr(value)
         return escape(str(value)) if self.escaped else str(value)
+
+
+def format_float(value: float, digits: int) -> str:
+    """``0.001``, ``0.00435``, ``1e-5``: as ``g`` does, without the zero before the power.
+
+    Rates look like this everywhere: in the panels, on the axes and in the status bar.
+    """
+    mantissa, power, exponent = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if power else mantissa
 
 
 def parse_number(text: str, what: str, whole: bool) -> int | float:

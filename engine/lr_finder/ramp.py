@@ -14,7 +14,7 @@ import numpy as np
 from data.errors import InputError
 from engine.config.changes import at_learning_rate, rounded_rate
 from engine.config.schema import SETTINGS, Config, OptimConfig
-from engine.config.setting import Value
+from engine.config.setting import Value, format_float
 from engine.config.unused import uses_muon
 from engine.metrics import Values
 
@@ -64,12 +64,18 @@ def ramp_for(
     top = min(LAST, highest) if last is None else last
     problems = []
     if not first > 0:
-        problems.append(f"--from must be above 0, not {first:g}: the rate grows by a factor")
+        problems.append(
+            f"--from must be above 0, not {format_float(first, 6)}: the rate grows by a factor"
+        )
     if not top <= highest:
         why = ", or optim.muon_lr would exceed its maximum" if highest < HIGHEST else ""
-        problems.append(f"--to must be at most {highest:g}{why}, not {top:g}")
+        problems.append(
+            f"--to must be at most {format_float(highest, 6)}{why}, not {format_float(top, 6)}"
+        )
     if not first < top and not problems:
-        problems.append(f"--from {first:g} must be below --to {top:g}")
+        problems.append(
+            f"--from {format_float(first, 6)} must be below --to {format_float(top, 6)}"
+        )
     if not FEWEST_STEPS <= steps <= MOST_STEPS:
         problems.append(f"--steps must be {FEWEST_STEPS} to {MOST_STEPS:,}, not {steps:,}")
     if problems:
@@ -147,7 +153,7 @@ def _way_out(ramp: Ramp, rose: bool) -> str:
     if rose:
         return (
             f"no suggestion: the loss rose without having fallen by {LEAST_FALL:.0%}: start from a "
-            f"rate below {ramp.first:.2g}, or take more steps"
+            f"rate below {format_float(ramp.first, 2)}, or take more steps"
         )
     return (
         f"no suggestion: the loss did not fall by {LEAST_FALL:.0%} at any rate up to "

@@ -109,7 +109,8 @@ class Outlet:
             best_val_loss=losses.best_val_loss,
             best_step=losses.best_step,
             saved_step=run_state.saved_step,
-            next_save=_next_save(trainer),
+            next_save=_next_due(trainer, trainer.config.checkpoint.interval),
+            next_eval=_next_due(trainer, trainer.config.eval.interval),
             branch=run_state.recorder.branch,
             train_seconds=throughput.train_seconds,
             tokens_per_second=throughput.tokens_per_second,
@@ -123,7 +124,7 @@ class Outlet:
         assert self._run_state
         self.refresh()
         figures = structs.asdict(self.status)
-        for momentary in ("message", "step_share", "next_save", "going_back"):
+        for momentary in ("message", "step_share", "next_save", "next_eval", "going_back"):
             del figures[momentary]
         figures[PRUNED_KEY] = figures.pop("pruned")
         trainer = self._run_state.trainer
@@ -156,8 +157,8 @@ class Outlet:
             self._recorder.close(self.summary())
 
 
-def _next_save(trainer: Trainer) -> int:
-    interval = trainer.config.checkpoint.interval
+def _next_due(trainer: Trainer, interval: int) -> int:
+    """Return the next step that an interval makes due: at the latest the last one."""
     due = (trainer.step // interval + 1) * interval if interval else trainer.total_steps
     return min(due, trainer.total_steps)
 

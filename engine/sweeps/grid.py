@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from data.errors import InputError
 from engine.config.changes import with_one_end
-from engine.config.schema import SETTINGS, Config, unknown_setting
+from engine.config.schema import SETTINGS, Config, full_key, unknown_setting
 from engine.config.setting import Setting, Value
 from engine.config.unused import without_effect
 
 MAX_RUNS = 1000
 DIGITS = 6  # of computed values, as many as are shown
 TRIES_PER_DRAW = 100  # without a new combination, before the search ends
-NEXT_AXIS = re.compile(r"[;\s]+(?=[A-Za-z_]\w*\.\w+\s*=)")
+NEXT_AXIS = re.compile(r"[;\s]+(?=[A-Za-z_]\w*(?:\.\w+)?\s*=)")
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def parse_axes(texts: Sequence[str]) -> tuple[list[Axis], list[str]]:
     problems: list[str] = []
     for text in texts:
         key, equals, values = text.partition("=")
-        key = key.strip()
+        key = full_key(key.strip())
         if not equals:
             problems.append(
-                f"a sweep takes section.name=values, as in optim.learning_rate=1e-4..1e-2 log x5 "
-                f"or model.n_layer=2,4, not {text!r}"
+                f"a sweep takes name=values, as in learning_rate=1e-4..1e-2 log x5 "
+                f"or n_layer=2,4, not {text!r}"
             )
         elif key not in SETTINGS:
             problems.append(unknown_setting(key))

@@ -334,8 +334,32 @@ async def test_a_small_chart_of_several_curves_names_their_values(width: int) ->
         named = re.findall(r"━ ?([a-z]+) [\d.]+", told)
         left_out = sum(map(int, re.findall(r"\+(\d)", told)))
         assert named and len(named) == told.count("━") == len(tile.kind.metrics) - left_out
-        assert left_out == 0 or width < 36
+        assert left_out == 0 or width < 60
         assert all(len(row) <= width for row in rows)
+
+
+async def test_values_of_several_curves_stand_below_their_title_and_nothing_beside_it() -> None:
+    async with shown(store=timed()) as (grid, _):
+        title, values = (
+            "".join(text for text, _ in row) for row in of_times(grid).drawing(30, 8)[:2]
+        )
+        assert title.rstrip() == "time per step · ms"
+        assert re.fullmatch(r"(━[a-z]+ [\d.]+ )+\+\d\s*", values)
+
+
+async def test_the_frame_names_what_is_shown_and_the_keys_to_the_rest() -> None:
+    async with shown(78, 17) as (grid, pilot):
+        told: list[str] = []
+        for mode in ("loss", "grid", "one"):
+            grid.mode = mode
+            await pilot.pause()
+            title, ways, _ = grid._titles(0, 1)
+            told.append(f"{title}: {ways}")
+        assert told == [
+            "loss: g all charts · \\ more room",
+            "all charts: j next · g loss alone · \\ more room",
+            "loss: j next · enter all charts · \\ more room",
+        ]
 
 
 async def test_leaving_the_field_of_the_filter_closes_it() -> None:

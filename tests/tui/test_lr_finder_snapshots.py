@@ -30,7 +30,7 @@ SUGGESTED = LearningRateFound(
 )
 NOTHING = LearningRateFound(
     "no suggestion: the loss went up without having fallen by 5%: start the test from a lower "
-    "rate than 1e-06, or let it take more steps",
+    "rate than 1e-6, or let it take more steps",
     request_id=1,
 )
 

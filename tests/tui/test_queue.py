@@ -162,9 +162,9 @@ async def test_of_a_finished_run_nothing_is_told_again_while_the_next_one_is_ope
         said: list[str] = []
         say = Notice.say
 
-        def note(notice: Notice, text: str, severity: str = "warning") -> None:
+        def note(notice: Notice, text: str, *rest: Any, **options: Any) -> None:
             said.append(text)
-            say(notice, text, severity)
+            say(notice, text, *rest, **options)
 
         monkeypatch.setattr(Notice, "say", note)
         await add(person, f"{RATE}=1e-3")
@@ -367,6 +367,8 @@ async def test_the_screen_shows_and_rearranges_the_queue(open_app: Open) -> None
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-3,2e-3,3e-3")
         screen = await look(person)
+        names = ["sweep-1-1", "sweep-1-2", "sweep-1-3"]
+        assert [row[0] for row in rows(screen)] == names  # each tells what it tries
         assert [row[1:4] for row in rows(screen)] == [
             ["waiting", "–", "0.001"],
             ["waiting", "–", "0.002"],
@@ -385,6 +387,14 @@ async def test_the_screen_shows_and_rearranges_the_queue(open_app: Open) -> None
         assert person.app.screen is person.cockpit
 
 
+async def test_with_room_the_name_of_what_waits_has_the_value_it_tries(open_app: Open) -> None:
+    async with open_app(SHORT, size=(120, 40)) as person:
+        await add(person, "lr=1e-3,2e-3")
+        screen = await look(person)
+        names = ["sweep-1-1 lr 0.001", "sweep-1-2 lr 0.002"]
+        assert [row[0] for row in rows(screen)] == names
+
+
 async def test_the_best_come_first_when_asked_for(open_app: Open) -> None:
     async with open_app(SHORT) as person:
         await add(person, f"{RATE}=1e-5,1e-2 optim.min_lr=0")
@@ -393,9 +403,9 @@ async def test_the_best_come_first_when_asked_for(open_app: Open) -> None:
         await person.until(lambda: states(person) == ["done", "done"])
         screen = await look(person)
         await person.until(lambda: all(row[2] != "–" for row in rows(screen)), "the figures")
-        assert [row[3] for row in rows(screen)] == ["1e-05", "0.01"]
+        assert [row[3] for row in rows(screen)] == ["1e-5", "0.01"]
         await person.press("l")
-        assert [row[3] for row in rows(screen)] == ["0.01", "1e-05"]
+        assert [row[3] for row in rows(screen)] == ["0.01", "1e-5"]
         losses = [float(row[2]) for row in rows(screen)]
         assert losses == sorted(losses)
         best = screen.places[0].entry.run

@@ -6,8 +6,12 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
+from engine.config.schema import SETTINGS
+from engine.metric_catalogue import FORMATS
 from engine.protocol import State, Status
 from tui.control.run import RunFacts
+from tui.text.numbers import format_rate
+from tui.widgets.metric_chart import format_figure
 from tui.widgets.status_bar import GAP, lines
 
 STATUS = Status(
@@ -31,7 +35,7 @@ FACTS = RunFacts(
     threads=2,
     corpus="tinyshakespeare",
 )
-IMPORTANT = ("step 1,250/5,000", "left 12:30", "loss 1.500", "val 1.625", "lr 1e-3")
+IMPORTANT = ("step 1,250/5,000", "left 12:30", "loss 1.500", "val 1.625", "lr 0.001")
 
 
 @pytest.mark.parametrize("columns", range(66, 160, 3))
@@ -42,6 +46,31 @@ def test_the_important_figures_never_give_way(columns: int) -> None:
         assert figure in GAP.join(told), columns
     if "params" in told[1]:
         assert "threads" in told[1]
+
+
+def test_before_the_first_validation_loss_it_is_told_when_it_comes() -> None:
+    begun = replace(STATUS, step=100, val_loss=None, best_val_loss=None, next_eval=250)
+    assert "  val at step 250  lr" in lines(begun, FACTS, 78)[1].plain
+    assert "  val at step 250 in 0:30  lr" in lines(begun, FACTS, 118)[1].plain
+    assert "  val –  lr" in lines(begun, FACTS, 60)[1].plain
+    for state in (State.PAUSED, State.FINISHED):
+        assert "  val –  lr" in lines(replace(begun, state=state), FACTS, 118)[1].plain
+
+
+@pytest.mark.parametrize(
+    ("rate", "written"),
+    [
+        (1e-3, "0.001"),
+        (0.004352, "0.00435"),
+        (1e-2, "0.01"),
+        (6e-5, "6e-5"),
+        (1.0, "1"),
+    ],
+)
+def test_a_rate_is_written_alike_everywhere(rate: float, written: str) -> None:
+    assert format_rate(rate) == FORMATS["rate"](rate) == format_figure(rate, "rate", "") == written
+    setting = SETTINGS["optim.learning_rate"]
+    assert setting.format(float(written)) == written and setting.parse(written) == float(written)
 
 
 def test_the_bar_is_shortened_before_the_epoch_gives_way() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.metric_catalogue import CHARTS
 from engine.protocol import Event, RunOpened, State
 from engine.runs.folder import RunLock
 from engine.session.outlet import Outlet
@@ -19,6 +20,7 @@ from tui.app import summary
 from tui.control.run import RunControl
 from tui.screens.help import TextScreen
 from tui.screens.runs import RunsScreen
+from tui.text.notices import seconds_to_read
 from tui.widgets.keys_footer import KeysFooter
 
 
@@ -167,6 +169,50 @@ async def test_help_explains_what_has_the_focus(open_app: Open) -> None:
         await person.press("escape", "escape", "p", "f1")
         page = person.app.screen
         assert isinstance(page, TextScreen) and page.before.startswith("### sample.prompt")
+
+
+async def test_help_explains_the_chart_and_the_idea_behind_it(open_app: Open) -> None:
+    async with open_app() as person:
+        await person.start_and_pause()
+        await person.press("question_mark")
+        page = person.app.screen
+        assert isinstance(page, TextScreen) and page.before.startswith(
+            "### loss\n\nA language model"
+        )
+        assert "- **val**: Cross-entropy on the validation text" in page.before
+        await person.press("escape", "g", "j", "question_mark")
+        page = person.app.screen
+        assert isinstance(page, TextScreen) and page.before.startswith(
+            "### learning rate\n\nA step"
+        )
+        assert "shift+← reads values" in page.before
+
+
+def test_each_chart_has_an_idea_behind_it() -> None:
+    assert [one.name for one in CHARTS if not one.idea] == []
+
+
+async def test_a_message_expires_and_an_error_does_not(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.screens.cockpit.NOTICE_SECONDS", 0.01)
+    async with open_app(size=(80, 24)) as person:
+        notice, footer = person.cockpit.notice, person.cockpit.query_one(KeysFooter)
+        person.cockpit.say("the disk is nearly full")
+        await person.until(lambda: not notice.text, "the message to expire")
+        person.cockpit.say("the disk is full", "error")
+        person.cockpit.refresh_bindings()
+        await person.until(
+            lambda: any(one.action == "dismiss_notice" for one in footer.keys), "the key to hide it"
+        )
+        assert notice.text == "the disk is full"
+        await person.press("escape")
+        assert not notice.text
+
+
+def test_errors_and_long_messages_stay_for_longer() -> None:
+    assert seconds_to_read("no", "error") > seconds_to_read("no", "warning")
+    assert seconds_to_read("one two three four", "error") > seconds_to_read("one", "error") >= 20
 
 
 async def test_a_screenshot_says_where_it_is_or_why_it_is_not(

@@ -93,7 +93,7 @@ def test_loss() -> None:
 
 
 def test_rate() -> None:
-    assert [format_rate(rate) for rate in (1e-3, 0.00435, 1.0)] == ["1e-3", "4.35e-3", "1"]
+    assert [format_rate(rate) for rate in (1e-3, 0.00435, 1.0)] == ["0.001", "0.00435", "1"]
 
 
 def test_steps() -> None:

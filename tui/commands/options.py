@@ -422,13 +422,16 @@ def _without_conflicts(problems: list[str], config: Config) -> list[str]:
 
 
 def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Parse ``section.name=value`` texts; return them as a mapping, and their problems."""
-    from engine.config.schema import SETTINGS
+    """Parse ``section.name=value`` texts; return them as a mapping, and their problems.
+
+    The section can be left out of a name that no other setting has.
+    """
+    from engine.config.schema import SETTINGS, full_key
 
     assignments, problems = {}, []
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        key = key.strip()
+        key = full_key(key.strip())
         if not equals:
             problems.append(f"--set takes section.name=value, not {pair!r}")
             continue

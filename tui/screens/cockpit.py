@@ -129,10 +129,17 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
             self.samples.refresh_text()
             self.charts.refresh_data()
 
+    def explain(self) -> str:
+        """Return the help of the chart that keys concern, while charts are shown."""
+        return self.charts.current.explain() if self._shows_charts else ""
+
     def say(self, text: str, severity: str = "warning") -> None:
-        """Show a text in the notice; an empty one hides it."""
-        self.notice.say(text, severity)
+        """Show a text in the notice, errors until they are hidden; an empty one hides it."""
+        self.notice.say(text, severity, seconds=0.0 if severity == "error" else NOTICE_SECONDS)
         self._evaluate_keys()
+
+    def on_notice_expired(self) -> None:
+        self.refresh_bindings()
 
     @property
     def message(self) -> str:
@@ -641,6 +648,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self.refresh_bindings()
 
 
+NOTICE_SECONDS = 60.0  # of what needs no answer: it takes rows from the chart
 UNASKED = protocol.Warned | protocol.Failed  # what the engine tells by itself
 TURNED = "{} is for the next run, whose settings are shown now ({} goes back to this run's)"
 NOTHING_TO_LEAVE = "no message is shown, and no chart is maximised"

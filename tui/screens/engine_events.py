@@ -148,7 +148,7 @@ class EngineEventHandler:
     def _on_warned(self, event: protocol.Warned) -> None:
         if self.last_state is State.PREPARING:
             self._preparation_warnings.append(event.message)
-        self._screen.notice.say(event.message)
+        self._screen.say(event.message)
 
     def _show_warnings(self, warnings: Iterable[str]) -> None:
         """Show the note on the run's corpus, and warnings; hide everything else."""
@@ -156,7 +156,7 @@ class EngineEventHandler:
         told = [one for one in (self._not_opened, self._control.note, *warnings) if one]
         self._not_opened = ""
         if told:
-            self._screen.notice.say("\n".join(told))
+            self._screen.say("\n".join(told))
 
     def show_others(self, run: Path) -> None:
         """Show the parent's curve after the fork, and the best earlier run on the same data."""

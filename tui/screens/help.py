@@ -102,13 +102,13 @@ def _groups_of(widget: Widget | None) -> Iterator[str]:
 def _of_focused(screen: Screen[Any]) -> str:
     """Return the help of the focused widget, or of the innermost one around it that has some.
 
-    Without a focus it is what the screen explains of what it shows now, if it does.
+    Without one, or if none of these has any, it is what the screen explains of what it shows now.
     """
-    if screen.focused is None:
-        explain = getattr(screen, "explain", None)
-        return str(explain()) if explain else ""
-    nodes = (one for one in screen.focused.ancestors_with_self if not isinstance(one, Screen))
-    return next((help_of(one) for one in nodes if isinstance(one, Widget) and help_of(one)), "")
+    around = screen.focused.ancestors_with_self if screen.focused is not None else ()
+    nodes = [one for one in around if isinstance(one, Widget) and not isinstance(one, Screen)]
+    explain = getattr(screen, "explain", None)
+    found = (told for one in nodes if (told := help_of(one)))
+    return next(found, "") or (str(explain()) if explain else "")
 
 
 def help_of(widget: Widget) -> str:

@@ -19,6 +19,7 @@ from tui.screens.dialogs import OpenRunDialog, is_busy
 from tui.screens.keyed import KeyedScreen
 from tui.text.leaderboard import (
     format_key,
+    format_name,
     format_progress,
     format_state,
     format_value,
@@ -31,6 +32,7 @@ from tui.widgets.notice import Notice
 if TYPE_CHECKING:
     from engine.sweeps.leaderboard import Place
 
+ROOMY = 100  # columns in which a name has room for what it tries
 REFRESH_SECONDS = 2.0
 ADD = "cockpit.add_to_queue"
 STYLES = {
@@ -123,15 +125,25 @@ class QueueScreen(KeyedScreen[None]):
         table, before = self.table, self.place
         keys = varying_settings(place.entry for place in places)
         self.places = places
+        sweeps: dict[str, list[Entry]] = {}
+        for place in places:
+            sweeps.setdefault(place.entry.sweep, []).append(place.entry)
+        self._tried = {sweep: varying_settings(entries) for sweep, entries in sweeps.items()}
         table.clear(columns=True)
         table.add_columns("run", "state")
         for name in ("best val", *map(format_key, keys), "step", "time"):
             table.add_column(Text(name, justify="right"))
         for place in places:
-            table.add_row(*_row(place, keys))
+            table.add_row(*_row(place, keys, self._name_of(place)))
         ids = [place.entry.id for place in places]
         if before and before.entry.id in ids:
             table.move_cursor(row=ids.index(before.entry.id), animate=False)
+
+    def _name_of(self, place: Place) -> str:
+        """Return the name of its run, which may have been renamed, or what it will try."""
+        name = place.run.name if place.run else place.entry.run
+        tried = self._tried.get(place.entry.sweep, ()) if self.app.size.width >= ROOMY else ()
+        return name or format_name(place.entry, tried)  # columns beside have the values, too
 
     def _heading(self, entries: Sequence[Entry]) -> Text:
         text = Text("queue", "bold")
@@ -147,7 +159,7 @@ class QueueScreen(KeyedScreen[None]):
         place, text = self.place, Text()
         if place:
             entry, state = place.entry, format_state(place)
-            text.append(f"{entry.run or entry.sweep or 'waiting'}  ", "bold")
+            text.append(f"{self._name_of(place) or 'waiting'}  ", "bold")
             text.append(state, STYLES.get(state, ""))
             if place.run:
                 text.append(f"  {self.key_of('queue.open')} opens it", "dim")
@@ -262,14 +274,13 @@ class QueueScreen(KeyedScreen[None]):
         self.refresh_table()
 
 
-def _row(place: Place, keys: Sequence[str]) -> list[Text]:
+def _row(place: Place, keys: Sequence[str], name: str) -> list[Text]:
     entry, run, state = place.entry, place.run, format_state(place)
     cells = [
         format_loss(run.best_val_loss if run else None),
         *(format_value(key, entry.value(key)) for key in keys),
         *format_progress(place),
     ]
-    name = run.name if run else entry.run  # it may have been renamed
-    first = Text(name or entry.sweep or "–", "" if name else "dim")
+    first = Text(name or "–", "" if entry.run else "dim")
     right = [Text(cell, justify="right") for cell in cells]
     return [first, Text(state, STYLES.get(state, "")), *right]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
+from engine.runs.fields import short_name
 from engine.sweeps.queue import Entry
 from tui.text.numbers import format_duration, format_loss
 from tui.text.tables import format_table
@@ -63,6 +64,20 @@ def format_queue(entries: Sequence[Entry]) -> str:
 def format_entry(entry: Entry) -> str:
     """Return its name and its settings in one line."""
     return " · ".join(filter(None, (entry.run or entry.sweep, _about(entry))))
+
+
+def format_name(entry: Entry, keys: Iterable[str]) -> str:
+    """Return what an entry is called before it has a run: its place in its sweep, what it tries.
+
+    Args:
+        keys: The settings in which the entries of its sweep differ; none for a short name.
+    """
+    tried = (
+        f"{short_name(key)} {format_value(key, value)}"
+        for key in keys
+        if (value := entry.value(key)) is not None
+    )
+    return " ".join((f"{entry.sweep}-{entry.number}", *tried)) if entry.sweep else ""
 
 
 def _about(entry: Entry) -> str:

@@ -19,6 +19,15 @@ FOLDER_GONE = "the folder {} is gone: the run in it was moved or deleted"
 SETTINGS_GONE = "{} is gone: {} verify {} --repair writes it anew from a checkpoint"
 
 
+READING_SECONDS = {"information": 6.0, "warning": 10.0, "error": 20.0}
+WORDS_A_SECOND = 3.0
+
+
+def seconds_to_read(text: str, severity: str) -> float:
+    """Return how long a message stays: by its words, and errors long enough to be acted on."""
+    return READING_SECONDS[severity] + len(text.split()) / WORDS_A_SECOND
+
+
 def going_on(run: RunSummary, detached: bool = False) -> str:
     """Return the command that trains a run on; one that is finished needs a later end."""
     longer = "eval.patience" if run.step < run.total_steps else "train.max_steps"

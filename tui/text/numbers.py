@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from data.errors import on_one_line
 from data.paths import utf8_text
+from engine.config.setting import format_float
 from engine.states import State
 
 if TYPE_CHECKING:
     from engine.protocol import Status
 
 UNKNOWN = "–"
+LINE, ROOMY_LINE = 76, 100  # cells: the next evaluation is told, and its time
 SAVED_SOON = 600.0  # seconds; a checkpoint that is due later is announced
 
 
@@ -69,11 +71,8 @@ def format_loss(value: float | None) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """``1e-3``, ``4.35e-3``, ``1``: a learning rate in three digits."""
-    if rate >= 1:
-        return f"{rate:g}"
-    mantissa, power = f"{rate:.2e}".split("e")
-    return f"{float(mantissa):g}e{int(power)}"
+    """``0.001``, ``0.00435``, ``3.2e-5``: a learning rate in three digits, as settings write it."""
+    return format_float(rate, 3)
 
 
 def format_step_share(share: float) -> str:
@@ -92,6 +91,15 @@ def format_next_save(status: Status) -> str:
     if status.state is not State.RUNNING or seconds is None or seconds < SAVED_SOON:
         return ""
     return f"at step {status.next_save:,} in {format_duration(seconds)}"
+
+
+def format_next_eval(status: Status, width: int) -> str:
+    """``at step 250 in 0:35``, or without the time in a narrow terminal; a dash if none is due."""
+    if status.state is not State.RUNNING or status.next_eval <= status.step or width < LINE:
+        return UNKNOWN
+    seconds = status.seconds_to_eval if width >= ROOMY_LINE else None
+    when = f" in {format_duration(seconds)}" if seconds is not None else ""
+    return f"at step {status.next_eval:,}{when}"
 
 
 def format_time(seconds: float) -> str:

@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.geometry import NULL_OFFSET, Region, Size, Spacing
@@ -46,6 +47,7 @@ TILE_WIDTH, TILE_HEIGHT = 28, 7  # at least
 BEST_TILE_HEIGHT = 8
 SPACIOUS = 100  # columns from which the loss has a larger place of its own
 LOSS_SHARE, LOSS_WIDTH = 0.36, 44
+FRAME = 16  # columns of the frame's label that are not for keys
 LARGE_TURNS = 4  # ticks after which the loss, or a chart alone, is drawn again …
 TURNS = 20  # … and the small charts, in so many groups one after another
 
@@ -395,12 +397,24 @@ class ChartGrid(Widget):
 
     def _titles(self, page: int, pages: int) -> tuple[str, str, str]:
         current = self.current
-        several = len(self._shown) > 1
-        title = "loss" if current is self.loss or several else current.title
-        title = title if self._shown else "charts"
+        several = len(self._shown) != 1
+        title = "all charts" if several else "loss" if current is self.loss else current.title
         of = f"{page + 1}/{pages}" if pages > 1 else ""
         words = f"charts with {self.words!r}" if self.words and self.mode != "loss" else ""
-        return title, words, of
+        return title, words or self._ways(page_label=of), of
+
+    def _ways(self, page_label: str) -> str:
+        """Return the keys to other charts, and to more room, as far as the frame has place."""
+        names = {
+            "loss": (("charts", "all charts"), ("panels", "more room")),
+            "grid": (("next_chart", "next"), ("charts", "loss alone"), ("panels", "more room")),
+            "one": (("next_chart", "next"), ("maximise", "all charts"), ("panels", "more room")),
+        }[self.mode]
+        told = [f"{key_in_force(self, f'cockpit.{name}')} {words}" for name, words in names]
+        room = self.size.width - cell_len(page_label) - FRAME
+        while told and cell_len(" · ".join(told)) > room:
+            told.pop(0)
+        return " · ".join(told)
 
     # -- refreshing --------------------------------------------------------------------------------
 

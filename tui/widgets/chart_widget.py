@@ -25,6 +25,7 @@ from tui.text.numbers import format_loss
 
 if TYPE_CHECKING:
     # Drawing loads numpy, and there is nothing to draw before the first paint.
+    from engine.metric_catalogue import ChartKind
     from engine.metrics import Mark
     from tui.charts.chart import Chart, Drawing, Series
     from tui.charts.raster import ChartFrame
@@ -34,6 +35,8 @@ Row: TypeAlias = list[tuple[str, str]]
 """One screen row as stretches of text, each with the name of its style."""
 
 SMALLEST_CHART = 5  # rows; in fewer the curves need those of the legend
+READING = "Steps go to the right; {cockpit.cursor_left} reads values, {cockpit.fit} shows all."
+READING_DENSE = f"The line is a running average; the faint band is the values behind it. {READING}"
 ZOOM = 0.8  # of the width, for each step in; keys take two steps
 PAN = 0.25  # of the width, for each key
 
@@ -236,6 +239,20 @@ class ChartWidget(Widget):
 
         self._whole = over(*whole)
         return over(*view.steps_shown(whole, reached))
+
+    @property
+    def explained(self) -> ChartKind | None:
+        """What it shows, in the catalogue of metrics; None of a chart that is not in it."""
+        return None
+
+    def explain(self) -> str:
+        """Return, as Markdown, what its metrics are, the idea behind them, and how it is read."""
+        kind = self.explained
+        if kind is None:
+            return ""
+        parts = [f"### {kind.title}", *([kind.idea] if kind.idea else [])]
+        parts.append("\n".join(f"- **{one.label}**: {one.help}" for one in kind.metrics))
+        return "\n\n".join([*parts, READING_DENSE if kind.dense else READING])
 
     # -- the view ----------------------------------------------------------------------------------
 

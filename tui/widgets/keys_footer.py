@@ -16,10 +16,11 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tui.control.keymap import PLACES
+from tui.text.notices import seconds_to_read
 
-MESSAGE_SECONDS = 6.0
 INDISPENSABLE = (
     "stop_going_back",
+    "dismiss_notice",
     "app.help",
     "leave",
     "app.leave",
@@ -86,15 +87,16 @@ class KeysFooter(Widget):
         self.refresh(layout=True)
         if text:
             number = self._messages
-            self.set_timer(seconds or MESSAGE_SECONDS, lambda: self._end_message(number))
+            seconds = seconds or seconds_to_read(text, severity)
+            self.set_timer(seconds, lambda: self._end_message(number, seconds))
 
-    def _end_message(self, number: int) -> None:
+    def _end_message(self, number: int, seconds: float) -> None:
         if number != self._messages:
             return
         if self.screen.is_current:
             self.say("")
         else:  # it is hidden: whoever comes back shall read it
-            self.set_timer(MESSAGE_SECONDS, lambda: self._end_message(number))
+            self.set_timer(seconds, lambda: self._end_message(number, seconds))
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)

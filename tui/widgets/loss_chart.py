@@ -15,6 +15,7 @@ from tui.text.numbers import format_loss
 from tui.widgets.chart_widget import ChartWidget, Row, cut, length_of, stroke
 
 if TYPE_CHECKING:
+    from engine.metric_catalogue import ChartKind
     from engine.metrics import Column, MetricStore
     from tui.charts.chart import Chart, Drawing
     from tui.charts.view import View
@@ -95,6 +96,12 @@ class LossChart(ChartWidget):
         from tui.charts.window import axis_of
 
         return [unit for unit in UNITS if axis_of(self._store, unit, self._per_token)]
+
+    @property
+    def explained(self) -> ChartKind:
+        from engine.metric_catalogue import CHARTS, LOSS
+
+        return next(kind for kind in CHARTS if kind.name == LOSS)
 
     @property
     def cursor(self) -> int | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from textual import events
 from textual.message import Message
 from textual.reactive import var
 
+from tui.text.numbers import format_rate
 from tui.widgets.chart_widget import ChartWidget, Row, Value, cut, length_of, style_of
 from tui.widgets.loss_chart import LIMITS, LossChart, flags_of
 
@@ -80,6 +82,10 @@ class MetricChart(ChartWidget):
 
     def units(self) -> Sequence[str]:
         return self._loss.units()
+
+    @property
+    def explained(self) -> ChartKind:
+        return self.kind
 
     @property
     def styled(self) -> ChartWidget:
@@ -237,10 +243,10 @@ class MetricChart(ChartWidget):
     def _two_rows(
         self, title: Row, shown: list[tuple[Value, float | None]], width: int
     ) -> list[Row]:
-        """Return the title, and below it the values, the largest first.
+        """Return the title with the unit, and below it the values, the largest first.
 
-        Where they have no room their names are shortened; then some of them stand beside the title,
-        and of the others it is only said how many they are.
+        Where they have no room their names are shortened; then of the smallest it is only said how
+        many they are.
         """
 
         def size(one: tuple[Value, float | None]) -> float:
@@ -248,27 +254,16 @@ class MetricChart(ChartWidget):
 
         ranked = sorted(shown, key=size)
         short = {one.label: one.short or one.label for one in self.kind.metrics}
-        unit = (self._suffix, "tick")
+        unit = self._suffix.strip()
+        heading = cut([*title, (f" · {unit}" if unit else "", "tick")], width)
         row: Row = []
-        for names in ({}, short):
-            parts = [self._part(one, value, names) for one, value in ranked]
-            row = [*_joined(parts), unit]
+        for most, names in product(range(len(ranked), 0, -1), ({}, short)):
+            parts = [self._part(one, value, names) for one, value in ranked[:most]]
+            left = len(ranked) - most
+            row = [*_joined(parts), *([(f" +{left}", "tick")] if left else [])]
             if length_of(row) <= width:
-                return [cut(title, width), row]
-        below = 0
-        while below < len(parts) and length_of([*_joined(parts[: below + 1]), unit]) <= width:
-            below += 1
-        below = max(below, 1)
-        for more in range(len(parts) - below + 1):
-            left = [(f" +{more}", "tick")] if more else []
-            beside = [*_joined(parts[below : len(parts) - more]), *left]
-            room = width - length_of(title) - length_of(beside)
-            if room > 1:
                 break
-        else:
-            beside, room = [], 0
-        rows = [*title, (" " * max(room, 0), "blank"), *beside], [*_joined(parts[:below]), unit]
-        return [cut([one for one in row if one[0]], width) for row in rows]
+        return [[one for one in heading if one[0]], cut(row, width)]
 
     def _part(self, one: Value, value: float | None, names: Mapping[str, str]) -> Row:
         sign = "●" if one.series.kind == "sparse" else "━"
@@ -291,6 +286,10 @@ def format_figure(value: float | None, unit: str, suffix: str) -> str:
     if value is None or not math.isfinite(value):
         return "–" if value is None or math.isnan(value) else "∞"
     digits = 4 if unit in ("nats", "bits") and abs(value) < 100 else 3
+    if unit == "rate":
+        return format_rate(value)
+    if abs(value) < 1e-3 and suffix:
+        return f"0{suffix}"  # beside others of that unit
     if abs(value) >= 1e5 or 0 < abs(value) < 1e-3:
         return f"{value:.2e}{suffix}"
     return f"{value:.{digits}g}{suffix}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
+from textual.message import Message
 from textual.widgets import Static
 
 from engine.protocol import Advised
@@ -36,9 +37,13 @@ class Notice(Static):
     Notice.-hint { max-height: 100%; padding: 0; color: $text-warning; }
     """
 
+    class Expired(Message):
+        """A message has been shown for as long as it was to be."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.text = ""
+        self._said = 0  # messages so far
         self.advice: Advised | None = None  # what is shown, if it is advice
         self._links: dict[str, str] = {}  # the action behind a click on some words
         self._limit: tuple[int, int, str] | None = None  # lines, columns, what is behind a cut
@@ -55,7 +60,11 @@ class Notice(Static):
         self.advice = advice
 
     def say(
-        self, text: str, severity: str = "warning", links: Mapping[str, str] = NO_LINKS
+        self,
+        text: str,
+        severity: str = "warning",
+        links: Mapping[str, str] = NO_LINKS,
+        seconds: float = 0.0,
     ) -> None:
         """Show a text; an empty one takes away what is shown.
 
@@ -63,11 +72,25 @@ class Notice(Static):
             text: Of one or more lines.
             severity: information, warning or error; beside a field, hint or problem.
             links: The actions behind a click on words of the text.
+            seconds: How long it is shown; 0 is until it is taken away.
         """
+        self._said += 1
+        if text and seconds:
+            number = self._said
+            self.set_timer(seconds, lambda: self._expire(number, seconds))
         self.text, self.advice, self._links = text, None, dict(links)
         self._draw()
         self.set_classes(f"-shown -{severity}" if text else "")
         self.refresh(layout=True)
+
+    def _expire(self, number: int, seconds: float) -> None:
+        if number != self._said:
+            return
+        if self.screen.is_current:
+            self.say("")
+            self.post_message(self.Expired())
+        else:  # it is hidden: whoever comes back shall read it
+            self.set_timer(seconds, lambda: self._expire(number, seconds))
 
     def limit(self, lines: int, columns: int, more: str) -> None:
         """Take no more lines than that, so many columns wide; ``more`` says where the rest is."""

@@ -12,6 +12,7 @@ from tui.text.numbers import (
     format_amount,
     format_duration,
     format_loss,
+    format_next_eval,
     format_next_save,
     format_rate,
     format_steps,
@@ -48,7 +49,7 @@ def lines(status: Status, facts: RunFacts, width: int) -> list[Text]:
     """Return what fits, the most important first."""
     return [
         fit_items(_progress_items(status, facts, width), width, GAP),
-        fit_items(_figure_items(status, facts), width, GAP),
+        fit_items(_figure_items(status, facts, width), width, GAP),
     ]
 
 
@@ -101,7 +102,8 @@ def _shortened(words: str, cells: int, style: str = "") -> Text:
     return text
 
 
-def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
+def _figure_items(status: Status, facts: RunFacts, width: int) -> list[Text]:
+    measured = status.val_loss is not None
     best = format_loss(status.best_val_loss)
     if status.best_step is not None:
         best += f" @{status.best_step:,}"
@@ -109,7 +111,7 @@ def _figure_items(status: Status, facts: RunFacts) -> list[Text]:
         best += " since the fork"
     items = [
         _item("loss", format_loss(status.train_loss)),
-        _item("val", format_loss(status.val_loss)),
+        _item("val", format_loss(status.val_loss) if measured else format_next_eval(status, width)),
     ]
     if facts.parameters:
         items.append(_item("lr", format_rate(status.learning_rate)))

@@ -122,7 +122,7 @@ def test_a_loss_that_goes_up_at_once_suggests_a_lower_start(losses: list[float])
     found = suggest(RISE, smoothed(np.array(losses)), diverged=True)
     assert found.learning_rate is None
     assert found.why.startswith("no suggestion: the loss rose")
-    assert "start from a rate below 1e-06" in found.why
+    assert "start from a rate below 1e-6" in found.why
 
 
 def test_a_loss_that_never_falls_and_rises_at_the_end_is_not_sent_higher() -> None:

@@ -50,10 +50,19 @@ def test_values_of_an_axis(text: str, values: tuple[object, ...]) -> None:
     assert axis(text).values == values
 
 
+def test_a_name_needs_its_section_only_where_several_settings_have_it() -> None:
+    line = "learning_rate=1e-4..1e-2 log x3 n_layer=2,4; lr=1"
+    axes, problems = parse_axes(split_axes(line))
+    assert [one.key for one in axes] == [RATE, LAYERS]
+    assert problems == [f"{RATE} is given twice: put all its values after one '='"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("speed", "a sweep takes section.name=values"),
+        ("speed", "a sweep takes name=values"),
+        ("speed=1,2", "there is no setting 'speed'"),
+        ("interval=1,2", "say which, eval.interval or checkpoint.interval"),
         ("optim.lr=1,2", "did you mean 'optim.learning_rate'?"),
         ("model.n_layer=2,", "must be a whole number, not ''"),
         ("model.n_layer=2.5..4", "must be a whole number, not 2.5"),
