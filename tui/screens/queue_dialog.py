@@ -58,7 +58,7 @@ class QueueDialog(KeyedModalScreen[str | None]):
             dialog.border_title = "Add to the queue"
             with VerticalScroll(id="settings-so-far"):
                 yield Static(so_far)
-            yield Static("Values to try (optional): name=a,b or LOW..HIGH log x5")
+            yield Static("Values to try (optional): NAME=1,2 or LOW..HIGH log x5")
             yield AxesField(placeholder=EXAMPLE, id="axes", compact=True)
             yield TickBox("stop runs early by the median stopping rule", id="rule")
             with VerticalScroll(id="preview"):
