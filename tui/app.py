@@ -210,17 +210,24 @@ class GptTuiApp(ClicksOnOneScreen[int], KeysInOrder[int], TellsChanges[int], Leg
             self.cockpit.action_lecture(self.control.launch.lesson)
         if self.control.launch.attaches:
             self.set_timer(ATTACHED_SECONDS, gc.enable)
-        else:
-            _in_thread(_import_heavy_modules)
-        # not beside the first steps, which wait for PyTorch
-        self.set_timer(VIEWS_AFTER_SECONDS, self._prepare_screens)
+            self.set_timer(VIEWS_AFTER_SECONDS, partial(_in_thread, self._prepare_screens))
+        else:  # PyTorch first: training waits for it
+            _in_thread(_import_heavy_modules, self._prepare_screens)
 
     def _prepare_screens(self) -> None:
-        """Load what the other screens need, before the keys that open them are pressed.
+        """Load the inside of a model and all styles, before the keys that need them are pressed."""
+        with suppress(RuntimeError, ImportError):
+            import engine.inspect.views  # noqa: F401
+            import tui.screens.inside  # noqa: F401
 
-        Textual parses the styles of all widgets again when a screen brings a file of its own.
+            if not self.is_headless:
+                self.call_later(self._read_styles)
+
+    def _read_styles(self) -> None:
+        """Parse the styles of all screens.
+
+        Textual parses those of all widgets again when a screen brings a file of its own.
         """
-        _in_thread(_import_views)
         for file in sorted(STYLES.glob("*.tcss")):
             if not self.stylesheet.has_source(str(file)):
                 self.stylesheet.read(file)
@@ -570,15 +577,14 @@ def _after_a_crash(run: Path) -> str:
     )
 
 
-def _in_thread(imports: Callable[[], None]) -> None:
-    threading.Thread(target=imports, name="imports", daemon=True).start()
+def _in_thread(*imports: Callable[[], None]) -> None:
+    """Do some work in a thread, one piece after the other."""
 
+    def work() -> None:
+        for one in imports:
+            one()
 
-def _import_views() -> None:
-    """Import what shows the inside of a model, before the key that opens it is pressed."""
-    with suppress(RuntimeError, ImportError):
-        import engine.inspect.views  # noqa: F401
-        import tui.screens.inside  # noqa: F401
+    threading.Thread(target=work, name="imports", daemon=True).start()
 
 
 def _import_heavy_modules() -> None:

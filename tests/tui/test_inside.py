@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.css.stylesheet import Stylesheet
 
 from engine.protocol import Evaluated, Inspected, Pause, RunOpened, State
 from tests.tui.conftest import Open, Person
@@ -48,6 +49,18 @@ async def click(person: Person, screen: InsideScreen, what: tuple[str | int, ...
     place = next(one for one in view.picture.targets if one.what == what)
     await person.pilot.click(PictureView, offset=(place.left, place.row))
     await person.pilot.pause(0)
+
+
+async def test_once_the_styles_are_read_no_file_of_them_is_read_at_the_key(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_app(TWO_HEADS) as person:
+        await train_to(person, 12)
+        person.app._read_styles()
+        read: list[object] = []
+        monkeypatch.setattr(Stylesheet, "read", lambda _, name: read.append(name))
+        await look(person)
+        assert not read
 
 
 async def test_attention_shows_all_heads_and_what_one_token_looks_at(open_app: Open) -> None:
