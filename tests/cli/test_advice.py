@@ -11,7 +11,7 @@ from tests.cli.conftest import Cli, train_command
 from tui.text.notices import format_advice
 
 CHANGES = {"optim.learning_rate": 3e-4, "optim.min_lr": 1e-5}
-OPTIONS = "--set optim.learning_rate=0.0003 --set optim.min_lr=1e-05"
+OPTIONS = "--set optim.learning_rate=0.0003 --set optim.min_lr=1e-5"
 
 
 @pytest.fixture
