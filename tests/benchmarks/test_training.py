@@ -388,7 +388,7 @@ def test_a_goal_is_that_of_its_recipe(
         (["--peer", "nanogpt=/nowhere"], "is no checkout of nanoGPT"),
         (["--preset", "tinny"], "did you mean 'tiny'?"),
         (["--set", "model.n_layers=2"], "did you mean 'model.n_layer'?"),
-        (["--set", "model.n_layer"], "--set takes section.name=value"),
+        (["--set", "model.n_layer"], "--set takes name=value"),
         (["--precision", "fp8"], "system.precision"),
         (["--threads", "0"], "argument --threads"),
         (["--rounds", "many"], "argument --rounds"),

@@ -69,7 +69,7 @@ def test_unknown_preset(cli: Cli) -> None:
         ("model.bias=perhaps", "model.bias must be on or off"),
         ("system.device=gpu", "system.device cannot be 'gpu'"),
         ("model.n_head=7", "model.n_embd 128 is not divisible by model.n_head 7"),
-        ("model.n_layer", "--set takes section.name=value, not 'model.n_layer'"),
+        ("model.n_layer", "--set takes name=value, not 'model.n_layer'"),
     ],
 )
 def test_bad_setting(cli: Cli, assignment: str, words: str) -> None:

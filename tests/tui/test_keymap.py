@@ -77,7 +77,7 @@ NO_KEYS = (
     "log x",
     "ln V",
     "enter: change · ",
-    "section.name=a,b",
+    "name=a,b",
     'as in "space',
     '= "space',
 )

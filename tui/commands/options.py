@@ -209,7 +209,7 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
         "--set",
         action="append",
         default=[],
-        metavar="section.name=value",
+        metavar="name=value",
         help="change one setting, after all other options; repeatable; gpt-tui settings lists them",
     )
 
@@ -422,7 +422,7 @@ def _without_conflicts(problems: list[str], config: Config) -> list[str]:
 
 
 def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Parse ``section.name=value`` texts; return them as a mapping, and their problems.
+    """Parse ``name=value`` texts; return them as a mapping, and their problems.
 
     The section can be left out of a name that no other setting has.
     """
@@ -433,7 +433,7 @@ def parse_assignments(pairs: list[str]) -> tuple[dict[str, str], list[str]]:
         key, equals, value = pair.partition("=")
         key = full_key(key.strip())
         if not equals:
-            problems.append(f"--set takes section.name=value, not {pair!r}")
+            problems.append(f"--set takes name=value, not {pair!r}")
             continue
         try:
             escaped = key in SETTINGS and SETTINGS[key].escaped

@@ -74,7 +74,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "settings",
         nargs="*",
-        metavar="section.name=VALUES",
+        metavar="name=VALUES",
         help="a,b,c or LOW..HIGH with xN values, spaced evenly or, with 'log', logarithmically",
     )
     add_config_options(parser)

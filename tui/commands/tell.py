@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     """Send one command."""
     parser = AnywhereParser(
         "tell",
-        "Send a command to the process that trains RUN: pause, resume, set section.name=value …, "
+        "Send a command to the process that trains RUN: pause, resume, set name=value …, "
         "sample [PROMPT], evaluate, save, stop or status.",
     )
     parser.add_argument("what", metavar="COMMAND", choices=WHAT, help=f"one of: {', '.join(WHAT)}")
@@ -73,10 +73,10 @@ def command_of(what: str, arguments: list[str]) -> Command | None:
     """
     if what == "set":
         if not arguments:
-            raise InputError("set needs at least one section.name=value")
+            raise InputError("set needs at least one name=value")
         for one in arguments:
             if "=" not in one:
-                raise InputError(f"set takes section.name=value, not {one!r}")
+                raise InputError(f"set takes name=value, not {one!r}")
         return Adjust(dict(changes_of(argparse.Namespace(set=arguments))))
     if what == "sample":
         if len(arguments) > 1:
