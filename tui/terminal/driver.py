@@ -42,6 +42,7 @@ class TerminalDriver(LinuxDriver):
     guard: ClassVar[TerminalGuard | None] = None  # told who has the terminal
     ask_background: ClassVar[bool] = False  # once, and what it is goes to `TerminalDecoder`
     mode = Mode.OFF
+    _continues = False  # a SIGCONT waits for the event loop
 
     def start_application_mode(self) -> None:
         """Take the terminal."""
@@ -102,7 +103,9 @@ class TerminalDriver(LinuxDriver):
         self._in_loop(self._suspend)
 
     def _sigcont_application(self, *_: object) -> None:
-        self._in_loop(self._continue)
+        if not self._continues:  # many at once are one, or they hold up what ends the app
+            self._continues = True
+            self._in_loop(self._continue)
 
     def _in_loop(self, work: Callable[[], None]) -> None:
         try:
@@ -117,6 +120,7 @@ class TerminalDriver(LinuxDriver):
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _continue(self) -> None:
+        self._continues = False
         if not self._auto_restart or self.mode is Mode.OFF:
             return
         if self.mode is Mode.DRAWING:  # stopped by SIGSTOP: the shell has used the terminal since
