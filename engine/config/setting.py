@@ -153,7 +153,7 @@ class Setting(Struct, frozen=True):
 def format_float(value: float, digits: int) -> str:
     """``0.001``, ``0.00435``, ``1e-5``: as ``g`` does, without the zero before the power.
 
-    Rates look like this everywhere: in the panels, on the axes and in the status bar.
+    Rates look like this everywhere but at the ticks of an axis, which have digits in common.
     """
     mantissa, power, exponent = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(exponent)}" if power else mantissa

@@ -22,7 +22,7 @@ from textual.strip import Strip
 from tui.terminal.styles import PLAIN, SELECT, Style, after, change, for_blanks, without_repetition
 
 GAP = 8  # cells that are written again rather than passed over, which takes as many characters
-LAST_NARROW = "\U0001f000"  # from here on terminals do not agree how wide a character is
+EMOJI = "\U0001f000"  # from here on terminals do not agree how wide a character is
 
 Piece = tuple[int, int, str, int]  # column and row, both from 0, what Rich has rendered, its cells
 Cell = tuple[str, Style | int]  # a character and its style; of a whole, all of it and a column
@@ -33,9 +33,8 @@ class ShownCells:
 
     def __init__(self) -> None:
         self._rows: dict[int, list[Cell | None]] = {}
-        self._pieces: dict[
-            int, dict[int, Piece]
-        ] = {}  # by row and column, where nothing is over it
+        # by row and column, those that nothing was written over
+        self._pieces: dict[int, dict[int, Piece]] = {}
 
     def forget(self) -> None:
         """Tell everything again: something else may have written to the terminal."""
@@ -99,11 +98,7 @@ def _cells(rendered: str, width: int) -> list[Cell]:
 @lru_cache(4096)
 def _is_narrow(character: str) -> bool:
     """Return whether a character takes one cell of every terminal."""
-    return (
-        character.isprintable()
-        and character < LAST_NARROW
-        and get_character_cell_size(character) == 1
-    )
+    return character.isprintable() and character < EMOJI and get_character_cell_size(character) == 1
 
 
 def _differences(before: list[Cell | None], cells: list[Cell]) -> Iterator[tuple[int, int]]:

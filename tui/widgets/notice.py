@@ -1,4 +1,4 @@
-"""A message that stays; hidden while there is nothing to say."""
+"""A message that stays until it is hidden, or for some time; hidden while there is none."""
 
 from __future__ import annotations
 

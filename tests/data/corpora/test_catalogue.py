@@ -14,16 +14,12 @@ import pytest
 
 from data import packages
 from data.corpora.catalogue import CATALOGUE, ENTRIES, AtAddress, SourcePackage
-from data.corpora.corpus import Corpus
 from data.corpora.load import load_corpus
 from data.corpora.obtain import is_here, outlook, remove
 from data.corpora.toys import LINE_OF, make
 from data.errors import InputError
 from tests.data.conftest import Server, send
-
-
-def texts(corpus: Corpus) -> list[str]:
-    return ["".join(one.pieces()) for one in corpus.documents()]
+from tests.data.corpora.conftest import texts
 
 
 def test_each_entry_says_what_it_is() -> None:

@@ -13,19 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.corpora.conversations import text_of
-from data.corpora.corpus import Corpus
 from data.corpora.load import load_corpus
 from data.errors import InputError
+from tests.data.corpora.conftest import texts
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def texts(corpus: Corpus) -> list[str]:
-    return ["".join(one.pieces()) for one in corpus.documents()]
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def turn(role: str, *parts: object, **others: object) -> dict[str, Any]:

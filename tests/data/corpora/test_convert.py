@@ -14,15 +14,11 @@ from data.download import Watcher
 from data.errors import Cancelled, InputError
 from data.sources import files
 
+pytestmark = pytest.mark.usefixtures("here")
+
 QUOTED = "It’s “fine”\n" * 99
 DAMAGED = QUOTED.encode() + b"\xff!"
 NAMES = ["book.txt", "utf8.txt", "-n.txt", "it's here", "two\nlines.txt", "book", "é.txt"]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def hint_for(name: str) -> str:

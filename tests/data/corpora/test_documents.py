@@ -16,11 +16,7 @@ from data.errors import InputError
 from data.sources.find import find_files
 from data.specs import join_specs
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def write(here: Path, **texts: str) -> None:

@@ -15,13 +15,9 @@ from data.corpora.file_kinds import kind_of, structure_of
 from data.corpora.load import load_corpus
 from data.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("here")
+
 TEXT = "one fish, two fish,\nred fish, blue fish.\n" * 9
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def zipped(*names: str) -> bytes:

@@ -21,6 +21,8 @@ from data.corpora.load import load_corpus
 from data.errors import InputError
 from data.program import install_command
 
+pytestmark = pytest.mark.usefixtures("here")
+
 TEXT = "one fish, two fish,\nred fish, blue fish.\n" * 99
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
@@ -29,12 +31,6 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "zst": zstandard.compress,
 }
 every_packing = pytest.mark.parametrize("suffix", PACK)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def zipped(**members: bytes) -> bytes:

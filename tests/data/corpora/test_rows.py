@@ -17,25 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.corpora.corpus import Corpus, Options
+from data.corpora.corpus import Options
 from data.corpora.json_rows import json_array, json_lines
 from data.corpora.load import load_corpus
 from data.corpora.table_rows import table_rows
 from data.errors import InputError
 from data.program import install_command
+from tests.data.corpora.conftest import texts
+
+pytestmark = pytest.mark.usefixtures("here")
 
 ROWS = [{"id": "a", "text": f"Row {n}: «größer»\nand more"} for n in range(300)]
 TEXTS = [row["text"] for row in ROWS]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def texts(corpus: Corpus) -> list[str]:
-    return ["".join(one.pieces()) for one in corpus.documents()]
 
 
 def problem_with(spec: str, field: str = "") -> str:
