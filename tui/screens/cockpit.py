@@ -244,13 +244,12 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         with suppress(InputError):  # a file that was named is gone by now
             surely = launch.surely() if launch.surely else surely
         found = surroundings(self.control.draft.config(), launch.runs_dir)
-        with suppress(RuntimeError):  # the app has left
-            if surely != launch.config:
-                self.app.call_later(self._correct, surely)
-            self.app.call_later(self._take_surroundings, found)
+        if surely != launch.config:
+            self.call_from_worker(self._correct, surely)
+        self.call_from_worker(self._take_surroundings, found)
 
     def _correct(self, config: Config) -> None:
-        if self.is_attached and self.control.correct(config):
+        if self.control.correct(config):
             self.show_settings()
             self.show_status()
 
@@ -607,8 +606,7 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
     def _find_comparisons(self) -> None:
         """Find what the settings can be compared with, and show the next of these."""
         found = comparisons(self.control)
-        with suppress(RuntimeError):  # the app has left
-            self.app.call_later(self._compare_with_next, found)
+        self.call_from_worker(self._compare_with_next, found)
 
     def _compare_with_next(self, found: list[tuple[str, Config]]) -> None:
         names = [name for name, _ in found]

@@ -186,13 +186,13 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
                 problems.append(str(error))
         if not get_current_worker().is_cancelled:
             rest = REST * (time.monotonic() - begin)
-            self.app.call_from_thread(self._take, view, readings, problems, rest)
+            self.call_from_worker(self._take, view, readings, problems, rest)
 
     def _take(
         self, view: View, readings: dict[Path, Reading], problems: list[str], rest: float
     ) -> None:
         self._next_look = time.monotonic() + rest
-        if view != self._view or not self.is_attached:
+        if view != self._view:
             return
         self._readings, self._problems = readings, problems
         if self.runs:

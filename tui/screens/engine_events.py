@@ -167,8 +167,8 @@ class EngineEventHandler:
         from engine.runs.catalogue import best_earlier
         from engine.runs.curves import ghost_of_parent
 
-        self._screen.app.call_from_thread(self._take_parent, run, *ghost_of_parent(run))
-        self._screen.app.call_from_thread(self._take_best, run, best_earlier(run))
+        self._screen.call_from_worker(self._take_parent, run, *ghost_of_parent(run))
+        self._screen.call_from_worker(self._take_best, run, best_earlier(run))
 
     def _take_parent(self, run: Path, name: str, curve: Column | None) -> None:
         for chart in self._screen.query(LossChart):  # none if the app quits meanwhile

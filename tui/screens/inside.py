@@ -117,7 +117,7 @@ class InsideScreen(PictureScreen[None]):
             kept = sorted({step_of(one) for one in list_snapshots(run)}) if run else []
         except OSError:
             kept = []
-        self.app.call_from_thread(self._take_kept, kept)
+        self.call_from_worker(self._take_kept, kept)
 
     def _take_kept(self, kept: list[int]) -> None:
         self._kept = kept

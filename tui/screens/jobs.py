@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from textual.screen import Screen
 from textual.worker import Worker, get_current_worker
 
 from data.download import Watcher
 from data.errors import Cancelled, InputError, reason_of
+from tui.screens.keyed import KeyedScreen
 
 T = TypeVar("T")
 
@@ -24,14 +23,13 @@ class Job:
         watcher: Says how far it is, and whether it was cancelled.
     """
 
-    _screen: Screen[Any]
+    _screen: KeyedScreen[Any]
     _worker: Worker[Any]
     watcher: Watcher
 
     def hand(self, take: Callable[[T], object], what: T) -> None:
         """Hand something over to the app's thread, unless it is no longer wanted."""
-        with suppress(RuntimeError):  # the app has left
-            self._screen.app.call_later(lambda: None if self._worker.is_cancelled else take(what))
+        self._screen.call_from_worker(lambda: None if self._worker.is_cancelled else take(what))
 
 
 class Jobs:
@@ -41,7 +39,7 @@ class Jobs:
         say: Receives a line on what is being done; empty once it is done.
     """
 
-    def __init__(self, screen: Screen[Any], say: Callable[[str], None]) -> None:
+    def __init__(self, screen: KeyedScreen[Any], say: Callable[[str], None]) -> None:
         self._screen, self._say = screen, say
         self._workers: dict[str, Worker[Any]] = {}
 

@@ -14,6 +14,8 @@ from tui.terminal.compositor import ChangesCompositor
 from tui.widgets.keys_footer import KeysFooter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from textual.notifications import SeverityLevel
 
     from engine.protocol import Event
@@ -62,6 +64,19 @@ class KeyedScreen(Screen[ScreenResultType]):
     def dismiss(self, result: ScreenResultType | None = None) -> AwaitComplete:
         """Close the screen, once: a second key or click in its queue would pop the one below."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def call_from_worker(self, take: Callable[..., object], *what: object) -> None:
+        """Call a function with what a thread of the screen found, unless the screen is left then.
+
+        A screen that is being removed loses its widgets first, so that a method of it would fail.
+        """
+
+        def call() -> None:
+            if self.is_attached and not self._pruning:
+                take(*what)
+
+        with suppress(RuntimeError):  # the app has left
+            self.app.call_later(call)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not self.why_not(action, parameters)

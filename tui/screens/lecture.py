@@ -198,14 +198,12 @@ class LectureScreen(KeyedScreen[str]):
                 continue
         if not get_current_worker().is_cancelled:
             rest = REST * (time.monotonic() - began)
-            self.app.call_from_thread(self._take, progress, readings, rest)
+            self.call_from_worker(self._take, progress, readings, rest)
 
     def _take(
         self, progress: dict[str, Progress], readings: dict[Path, Reading], rest: float
     ) -> None:
         self._next_look = time.monotonic() + rest
-        if not self.query(LessonList):  # it is being removed
-            return
         first = not self._progress
         changed = progress != self._progress or readings != self._readings
         self._progress, self._readings = progress, readings
@@ -431,10 +429,10 @@ class LectureScreen(KeyedScreen[str]):
         except (InputError, OSError) as error:
             found = str(error)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take_pass, of, found)
+            self.call_from_worker(self._take_pass, of, found)
 
     def _take_pass(self, of: PassOf, found: ForwardPass | str) -> None:
-        if self.query(LessonList) and self._pass[0] == of:
+        if self._pass[0] == of:
             self._pass = (of, found)
             if self._page == "pass":
                 self._show_pages()
@@ -469,10 +467,10 @@ class LectureScreen(KeyedScreen[str]):
     def _read_text(self, run: RunSummary) -> None:
         found = self._previews.read(run)
         if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._take_text, run, found)
+            self.call_from_worker(self._take_text, run, found)
 
     def _take_text(self, run: RunSummary, found: Preview | str) -> None:
-        if self.query(LessonList) and self._text[0] == run:
+        if self._text[0] == run:
             self._text = (run, found)
             if self._page == "text":
                 self._show_pages()

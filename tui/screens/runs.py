@@ -145,8 +145,8 @@ class RunsScreen(KeyedScreen[None]):
         with self.view.reading() as catalogue:
             if catalogue:
                 changes = self.view.changes
-                self.call_later(self.take, catalogue.read(), changes)
-                self.call_later(self._take_sizes, catalogue.sizes())
+                self.call_from_worker(self.take, catalogue.read(), changes)
+                self.call_from_worker(self._take_sizes, catalogue.sizes())
 
     def take(self, runs: list[RunSummary], changes: int) -> None:
         """Show runs, unless `changes` shows that something was changed while they were read."""
@@ -248,7 +248,7 @@ class RunsScreen(KeyedScreen[None]):
 
     @work(thread=True, exclusive=True, group="preview")
     def _read_preview(self, run: RunSummary) -> None:
-        self.call_later(self._take_preview, run, self.view.previews.read(run))
+        self.call_from_worker(self._take_preview, run, self.view.previews.read(run))
 
     def _take_preview(self, run: RunSummary, found: Preview | str) -> None:
         if self.table.current and self.table.current.path == run.path:

@@ -75,7 +75,7 @@ class StartActions(KeyedScreen[Any]):
 
         control = self.control
         started = start_several(config, processes, control.launch.runs_dir, control.next_name)
-        self.app.call_from_thread(self._on_started, started)
+        self.call_from_worker(self._on_started, started)
 
     def _on_started(self, started: Background) -> None:
         if started.run:

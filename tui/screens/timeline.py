@@ -114,11 +114,9 @@ class TimelineScreen(KeyedScreen[Choice | None]):
         left = self._left  # read once, because it does not change
         if branch != self._left_as_of:
             left = read_abandoned(path, branch) if self._has_ghosts() else []
-        self.app.call_from_thread(self._take, read_moments(path, branch), left, branch, parent)
+        self.call_from_worker(self._take, read_moments(path, branch), left, branch, parent)
 
     def _take(self, moments: list[Moment], left: list[Abandoned], branch: int, parent: str) -> None:
-        if not self.query(LossChart):  # the screen was left while they were read
-            return
         self._moments, self._forked_from = moments, parent
         self._left, self._left_as_of = left, branch
         here = self._moment()
