@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from torch import Tensor
 from data.errors import InputError
 from engine.distributed.environment import LEADER, started_processes
 from engine.distributed.heartbeat import Heartbeat
+from engine.distributed.same_machine import SameMachine
 from engine.program import VERSION
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Team:
         self.is_broken = False
         self._heartbeat: Heartbeat | None = None
         self._control: Any = None  # the group for messages, on the CPU
+        self._same_machine: SameMachine | None = None  # in place of groups, if all are on one
 
     def join(self) -> None:
         """Meet the processes that the environment tells of; without any, stay alone.
@@ -82,10 +84,13 @@ class Team:
         try:
             store, rank, size = next(rendezvous("env://", timeout=long))
             _compare(store, rank, size, torch.cuda.get_device_name() if on_gpu else "cpu")
-            backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
-            dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-            self._control = dist.new_group(backend="gloo", timeout=ANSWER)
-        except (RuntimeError, ValueError) as error:
+            if not on_gpu:
+                self._same_machine = SameMachine.connect(store, rank, size, JOIN_SECONDS)
+            if self._same_machine is None:
+                backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+                dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+                self._control = dist.new_group(backend="gloo", timeout=ANSWER)
+        except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"the {started_processes()} processes of this run did not find each other within "
                 f"{JOIN_SECONDS:.0f} seconds ({_first_line(error)}): look above for one that "
@@ -97,6 +102,11 @@ class Team:
     @property
     def leads(self) -> bool:
         return self.rank == LEADER
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether there are several processes, and ``exchange`` takes next to no time."""
+        return self._same_machine is not None
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -147,7 +157,10 @@ class Team:
             raise ProcessLost(f"process {self.rank} is at step {step}, not at {message['step']}")
 
     def _broadcast(self, tensor: Tensor) -> None:
-        dist.broadcast(tensor, LEADER, group=self._control)
+        if self._same_machine:
+            self._same_machine.broadcast(_bytes_of(tensor))
+        else:
+            dist.broadcast(tensor, LEADER, group=self._control)
 
     # -- sums ------------------------------------------------------------------------------------
 
@@ -163,6 +176,9 @@ class Team:
         if self.size == 1:
             return
         with self._noticing():
+            if self._same_machine:
+                self._same_machine.add_up(numbers)
+                return
             if not exact:
                 dist.all_reduce(numbers)
                 return
@@ -183,6 +199,12 @@ class Team:
                 self._exchange(partner, numbers[slice(*mine)], numbers[slice(*other)])
                 ranges.pop()
 
+    def exchange(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        """Copy the tensors of each process to those of the others; only if they share memory."""
+        assert self._same_machine
+        with self._noticing():
+            self._same_machine.exchange(tensors)
+
     def _exchange(self, partner: int, mine: Tensor, theirs: Tensor) -> None:
         sending = dist.P2POp(dist.isend, mine, partner)
         receiving = dist.P2POp(dist.irecv, theirs, partner)
@@ -198,8 +220,12 @@ class Team:
         with suppress(ProcessLost):
             self.tell("end")
         self._heartbeat = self._control = None
-        with suppress(RuntimeError):
-            dist.destroy_process_group()
+        if self._same_machine:
+            self._same_machine.close()
+            self._same_machine = None
+        else:
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
         self.rank, self.size = LEADER, 1
 
     @contextmanager
@@ -208,7 +234,7 @@ class Team:
             yield
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError:  # its words are of sockets
+        except (OSError, RuntimeError):  # its words are of sockets
             self.is_broken = True
             assert self._heartbeat
             one = "process 0" if self.size == 2 and not self.leads else "another process"

@@ -58,15 +58,16 @@ static double look_ahead(const float* gradient, float* average, float momentum, 
   return squares;
 }
 
-// One matrix (rows x columns); see muon_step.
+// One matrix (rows x columns), or its average alone; see muon_step.
 static void move(const float* gradient, float* average, float* weight, long rows, long columns,
-                 float momentum, float rate, float keep) {
+                 bool moves, float momentum, float rate, float keep) {
   bool wide = rows <= columns;
   long numbers = rows * columns, n = std::min(rows, columns);
   arena.reserve(2 * round_up(numbers, W) + 5 * n * n + 4 * W);
   float *x = arena.take(numbers), *y = arena.take(numbers);
   float *g = arena.take(n * n), *room = arena.take(4 * n * n);
   double norm = std::sqrt(look_ahead(gradient, average, momentum, numbers, x));
+  if (!moves) return;
   float scale = 1 / std::max<double>(norm, EPSILON);
   for (long i = 0; i < numbers; i++) x[i] *= scale;
   if (wide) {
@@ -86,13 +87,15 @@ extern "C" {
 
 // Update n matrices of different sizes.
 //   averages: momentum buffers, updated in place
+//   moves: of each, whether its weights are updated, too
 //   keep: factor of the weights: 1 - learning rate * weight decay
 void muon_step(long matrices, const float* const* gradients, float* const* averages,
-               float* const* weights, const long* rows, const long* columns, float momentum,
-               float rate, float keep) {
+               float* const* weights, const long* rows, const long* columns, const bool* moves,
+               float momentum, float rate, float keep) {
 #pragma omp parallel for schedule(dynamic)
   for (long i = 0; i < matrices; i++)
-    move(gradients[i], averages[i], weights[i], rows[i], columns[i], momentum, rate, keep);
+    move(gradients[i], averages[i], weights[i], rows[i], columns[i], moves[i], momentum, rate,
+         keep);
 }
 
 }

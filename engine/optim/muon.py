@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine import kernels
+from engine.distributed.team import Team
 
 # of the quintic polynomial, chosen for its steep slope at zero: small singular values grow fast
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -58,6 +59,7 @@ class Muon:
         dtype: Of the orthogonalisation; bf16 is accurate enough where it is fast.
         momentum: Nesterov momentum.
         weight_decay: Decoupled, as in AdamW.
+        team: Of processes that have the same weights and gradients; None is this one alone.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class Muon:
         dtype: torch.dtype = torch.bfloat16,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
+        team: Team | None = None,
     ) -> None:
+        self._team = team or Team()
         self.dtype = dtype
         self.momentum = momentum
         self.weight_decay = weight_decay
@@ -100,14 +104,22 @@ class Muon:
         if skip is not None and skip.item():
             return
         parts = [part for group in self._groups for part in group]
+        # next to no time passes until the others have the weights that this process has moved
+        shares = _shares(parts, self._team.size if self._team.shares_memory else 1)
+        own = set(shares[self._team.rank if len(shares) > 1 else 0])
         kernels.muon_step(
             [_gradient(part.weight)[part.rows] for part in parts],
             [self.state[part.weight]["momentum_buffer"][part.rows] for part in parts],
             [part.weight[part.rows] for part in parts],
+            [at in own for at in range(len(parts))],
             momentum=self.momentum,
             rate=rate,
             keep=1 - rate * self.weight_decay,
         )
+        if len(shares) > 1:
+            self._team.exchange(
+                [[parts[at].weight[parts[at].rows] for at in share] for share in shares]
+            )
 
     def _step_group(self, parts: list[Part], rate: float | Tensor, skip: Tensor | None) -> None:
         buffers = [part.of(self.state[part.weight]["momentum_buffer"]) for part in parts]
@@ -184,6 +196,23 @@ def _chunks(parts: list[Part]) -> list[list[Part]]:
     """Split a group, so that the temporary tensors of a step fit beside a large model."""
     size = max(1, CHUNK // math.prod(parts[0].shape))
     return [parts[i : i + size] for i in range(0, len(parts), size)]
+
+
+def _shares(parts: list[Part], count: int) -> list[list[int]]:
+    """Divide parts, by their number, into as many lists that take about as long."""
+    shares: list[list[int]] = [[] for _ in range(count)]
+    seconds = [0.0] * count
+
+    def cost(at: int) -> float:
+        short, long = sorted(parts[at].shape)
+        # two products with the matrix, one of them by half, and those of the iterations
+        return float(short**2 * (1.5 * long + 2 * ITERATIONS * short))
+
+    for at in sorted(range(len(parts)), key=cost, reverse=True):  # the longest first
+        least = seconds.index(min(seconds))
+        shares[least].append(at)
+        seconds[least] += cost(at)
+    return shares
 
 
 def _gradient(weight: Tensor) -> Tensor:

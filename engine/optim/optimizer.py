@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.config.schema import OptimConfig
+from engine.distributed.team import Team
 from engine.model.attention import CausalSelfAttention
 from engine.model.block import FeedForward
 from engine.optim.muon import Muon
@@ -53,11 +54,14 @@ class Optimizer:
 
     Weight decay applies to matrices and embeddings only, as in nanoGPT, not to biases and the gains
     of norms.
+
+    Args:
+        team: Of the processes that train this model together; None is this one alone.
     """
 
-    def __init__(self, model: nn.Module, optim: OptimConfig) -> None:
+    def __init__(self, model: nn.Module, optim: OptimConfig, team: Team | None = None) -> None:
         matrices = block_matrices(model) if optim.optimizer == "muon" else []
-        self.muon = Muon(matrices) if matrices else None
+        self.muon = Muon(matrices, team=team) if matrices else None
         theirs = {id(weight) for weight, _ in matrices}
         rest = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
         # two groups, because only matrices and embeddings decay

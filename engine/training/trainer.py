@@ -115,7 +115,7 @@ class Trainer:
         reseed(config.train.seed, Stream.INIT)  # the initial weights depend on the seed alone
         # built on the CPU, so that every device starts from the same weights
         self.model = build_model(config.model, vocab_size).to(self.device)
-        self.optimizer = Optimizer(self.model, config.optim)
+        self.optimizer = Optimizer(self.model, config.optim, self.team)
         self.graph = Replays()
         self._loss_sum = torch.zeros((), device=self.device)  # of the current shard's micro-batches
         self._sum = PairwiseSum()  # of the gradients and losses of this process's shards

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "fp16": {"system.precision": "fp16"},
     "fast": {"system.reduce": "fast"},
 }
+if sys.platform.startswith("linux") and shutil.which("g++"):
+    WAYS["muon, native kernels"] = {"optim.optimizer": "muon", "system.kernels": "native"}
 
 
 def main() -> None:
@@ -57,6 +62,8 @@ def train(changes: dict[str, Any]) -> str:
     precision = "fp32" if config.system.precision == "auto" else config.system.precision
     reduce = "exact" if config.system.reduce == "auto" else config.system.reduce
     runtime = Runtime("cpu", precision, 1, 1, False, processes=TEAM.size, reduce=reduce)
+    if config.system.kernels == "native":
+        runtime = replace(runtime, kernels="native")
     split = split_tokens(np.random.default_rng(0).integers(0, 65, 4000).astype(np.uint16))
     trainer = Trainer(config, runtime, split, 65, TEAM)
     tell_begin(trainer)

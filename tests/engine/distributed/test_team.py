@@ -30,11 +30,11 @@ from tests.engine.distributed.test_gradients import by_halves
 ROOT = Path(__file__).parents[3]
 
 
-def started(size: int) -> dict[str, str]:
+def started(size: int, machines: int = 1) -> dict[str, str]:
     """What processes that train together found, by the way they trained."""
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
-    several = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
+    several = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size // machines, "MASTER_PORT": port}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.engine.distributed.member"],
@@ -55,11 +55,12 @@ def started(size: int) -> dict[str, str]:
 
 def test_weights_optimizer_and_losses_are_the_same_bits_with_1_2_and_4_processes() -> None:
     alone = {way: train(changes) for way, changes in WAYS.items()}
-    two, four = started(2), started(4)
+    two, four, far = started(2), started(4), started(4, machines=2)
     exact = [way for way in WAYS if way != "fast"]
     assert len({alone[way] for way in exact}) == len(exact)  # each way is another course
     assert [two[way] for way in exact] == [alone[way] for way in exact]
     assert [four[way] for way in exact] == [alone[way] for way in exact]
+    assert [far[way] for way in exact] == [alone[way] for way in exact]
     assert two["fast"] == alone["fast"]  # of two numbers there is only one sum
 
 

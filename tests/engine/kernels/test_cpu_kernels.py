@@ -300,7 +300,7 @@ def test_muon_orthogonalises_as_published(shape: tuple[int, int], rank: int | No
         low = torch.randn(shape[0], rank) @ torch.randn(rank, shape[1])
         gradient = low + 1e-3 * gradient
     weight, average = torch.ones(shape), torch.zeros(shape)
-    kernels.muon_step([gradient], [average], [weight], momentum=0.0, rate=0.5, keep=0.75)
+    kernels.muon_step([gradient], [average], [weight], [True], momentum=0.0, rate=0.5, keep=0.75)
     moved = 0.5 * max(1, shape[0] / shape[1]) ** 0.5 * orthogonal(gradient)
     assert_near(weight - 0.75, -moved, 1e-3 if rank else 1e-4)
     assert torch.equal(average, gradient)
