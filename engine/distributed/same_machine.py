@@ -85,9 +85,9 @@ class SameMachine:
         """Send bytes (n,) of process 0 to all others, which receive them in ``numbers``."""
         if self._rank == LEADER:
             for link in self._links:
-                link.sendall(numbers.numpy())
+                link.sendall(numbers.numpy().data)
             return
-        left = memoryview(numbers.numpy())
+        left = numbers.numpy().data
         while left:
             received = self._links[0].recv_into(left)
             if not received:
