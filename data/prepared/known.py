@@ -29,7 +29,7 @@ from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
 from data.prepared import store
 from data.prepared.likeness import told_of
-from data.prepared.token_file import META, TOKENIZER, is_token_file, validation_beside
+from data.prepared.token_file import META, TOKENIZER, is_token_file, token_path, validation_beside
 from data.sources.find import find_files
 from data.sources.hub import files_here, identity_of
 from data.sources.tally import Tally
@@ -196,12 +196,14 @@ def _files(specs: str, kind: str) -> Iterator[Path]:
             pass  # they are not here
         elif is_hub(spec):
             yield from (one.path for one in files_here(spec))
+        elif is_token_file(spec, kind):
+            path = token_path(spec)
+            yield path
+            yield from (
+                one for one in (path.with_name(n) for n in (META, TOKENIZER)) if one.exists()
+            )
         else:
             yield from (one.path for one in find_files(spec, Tally(), NOBODY).sources)
-            if is_token_file(spec, kind):
-                path = find_files(spec, Tally(), NOBODY).sources[0].path
-                beside = (path.with_name(name) for name in (META, TOKENIZER))
-                yield from (one for one in beside if one.exists())
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

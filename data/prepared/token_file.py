@@ -51,15 +51,15 @@ GPT2, GPT2_TOKENS = "gpt2", 50_257
 def is_token_file(spec: str, kind: str = "char") -> bool:
     """Return whether a path names a file of tokens: a ``.bin`` with bytes that no text has.
 
-    Where nothing says what they mean, they are GPT-2's: other binary files have larger numbers.
+    A folder with nanoGPT's files names its ``train.bin``. Where nothing says what they mean, they are GPT-2's: other binary files have larger numbers.
 
     Args:
         kind: The setting ``data.tokenizer``, which may name a file of more tokens.
     """
-    if not spec.lower().endswith(SUFFIX):
-        return False
     with suppress(InputError, OSError, ValueError):
         file = _source(spec)
+        if not file.name.lower().endswith(SUFFIX):
+            return False
         head = file.head()
         if b"\0" not in head or file.size % ID_BYTES or kind_of(head):
             return False
@@ -79,7 +79,7 @@ def validation_beside(spec: str, kind: str = "char") -> str:
         kind: The setting ``data.tokenizer``.
     """
     with suppress(InputError):
-        path = Path(anchored_path(spec))
+        path = token_path(spec)
         beside = path.with_name(VAL)
         both = spec, str(beside)
         if path.name == TRAIN and all(is_token_file(one, kind) for one in both):
@@ -193,8 +193,19 @@ class TokenFile:
                 break
 
 
-def _source(spec: str) -> FileSource:
+def token_path(spec: str) -> Path:
+    """Return the path that a spec names, and in a folder of nanoGPT's that of ``train.bin``.
+
+    Raises:
+        InputError: It cannot be used.
+    """
     path = Path(anchored_path(spec))
+    inside = path / TRAIN
+    return inside if inside.is_file() and (path / VAL).is_file() else path
+
+
+def _source(spec: str) -> FileSource:
+    path = token_path(spec)
     return FileSource(path, spec, path.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from data.errors import InputError
 from data.program import named
 from data.sources.dataset_folder import rows_of
 from data.sources.files import FileSource
-from data.sources.folder import files_of
+from data.sources.folder import LINKS, files_of
+from data.sources.gitignore import IGNORED, pattern_of
 from data.sources.tally import Tally
 from data.specs import anchored_path, is_pattern
+
+ANY_DEPTH = "**"
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,58 @@ def find_files(spec: str, skipped: Tally, watcher: Watcher) -> Found:
 
 
 def _matching(spec: str, path: Path, skipped: Tally, watcher: Watcher) -> list[FileSource]:
-    root = Path(*_before_pattern(path))
-    matches = sorted(map(Path, glob.iglob(str(path), recursive=True)), key=lambda one: one.parts)
-    if not matches:
-        raise InputError(f"no file matches {named(spec)}: check the pattern, or name a folder")
-    files: dict[Path, None] = {}
-    for match in matches:
-        inside = files_of(match, str(match), skipped, watcher) if match.is_dir() else [match]
-        files |= dict.fromkeys(inside)  # once, also where a folder and what is in it match
-    named_root = os.path.join("", *_before_pattern(Path(spec)))
-    return [_source(one, root, named_root) for one in files]
+    root, wanted = _parted(path)
+    left_out = Tally()
+    if ANY_DEPTH in wanted and not any(one.startswith(".") for one in wanted):
+        found = _at_any_depth(root, wanted, left_out, watcher)
+    else:
+        found = _at_their_depth(path, left_out, watcher)
+    files = dict.fromkeys(found)  # once, also where a folder and what is in it match
+    told = Tally()
+    for why in (IGNORED, LINKS):  # of others it is not known whether they match
+        told.add(why, left_out.first.get(why, ""), left_out.counts[why])
+    skipped.merge(told)
+    if not files:
+        without = f" (left out: {told.described()})" if told.counts else ""
+        raise InputError(
+            f"no file matches {named(spec)}{without}: check the pattern, or name a folder"
+        )
+    named_root = str(_parted(Path(spec))[0])
+    return [_source(one, root, "" if named_root == os.curdir else named_root) for one in files]
 
 
-def _before_pattern(path: Path) -> list[str]:
-    parts = list(path.parts)
+def _at_their_depth(path: Path, skipped: Tally, watcher: Watcher) -> Iterator[Path]:
+    """Yield the files that a pattern matches, and those in folders that it matches."""
+    matches = map(Path, glob.iglob(str(path), recursive=True))
+    for match in sorted(matches, key=lambda one: one.parts):
+        if not match.is_dir():
+            yield match
+        elif match.is_symlink():
+            skipped.add(LINKS, str(match))
+        else:
+            yield from files_of(match, str(match), skipped, watcher)
+
+
+def _at_any_depth(
+    root: Path, wanted: tuple[str, ...], skipped: Tally, watcher: Watcher
+) -> list[Path]:
+    """Return what a pattern with ``**`` matches: as of a folder, links are not followed."""
+    start = wanted.index(ANY_DEPTH)
+    matches = pattern_of(wanted[start:])
+    found: list[Path] = []
+    for top in map(Path, glob.glob(str(root.joinpath(*wanted[:start])))):
+        for file in files_of(top, str(top), skipped, watcher) if top.is_dir() else ():
+            inside = file.relative_to(top)
+            if any(matches.fullmatch(one.as_posix()) for one in (inside, *inside.parents[:-1])):
+                found.append(file)
+    return sorted(found, key=lambda one: one.parts)
+
+
+def _parted(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder in which a pattern looks, and the parts of the pattern."""
+    parts = path.parts
     end = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
-    return parts[:end]
+    return Path(*parts[:end]), parts[end:]
 
 
 def _source(path: Path, root: Path, spec: str) -> FileSource:

@@ -10,9 +10,10 @@ from data.download import Watcher
 from data.errors import Cancelled, InputError
 from data.paths import quoted_path
 from data.program import named
-from data.sources.gitignore import Ignored, rules_above
+from data.sources.gitignore import IGNORED, Ignored, rules_above
 from data.sources.tally import Tally
 
+LINKS = "links to folders"
 VERSION_CONTROL = ("CVS", "_darcs", "__pycache__")  # others have a name with a dot
 
 
@@ -67,12 +68,12 @@ def _why_not(entry: os.DirEntry[str], path: Path, rules: Ignored) -> str:
         if is_folder and entry.name in VERSION_CONTROL:
             return "hidden"
         if rules.excludes(path, is_folder):
-            return "in .gitignore"
+            return IGNORED
         if is_folder:
             return ""
         mode = entry.stat().st_mode
     except OSError:  # a link to nothing, or in a circle
         return "broken links"
     if stat.S_ISDIR(mode):
-        return "links to folders"
+        return LINKS
     return "" if stat.S_ISREG(mode) else "no regular files"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from data.errors import InputError
 from data.reading import read_regular
 
 NAME = ".gitignore"
+IGNORED = f"in {NAME}"
 MOST_BYTES = 1 << 20
 SEGMENT = re.compile(r"\\.|\[!?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
 
@@ -87,12 +90,28 @@ def _rule(line: str) -> Rule | None:
     parts = line.removeprefix("/").split("/")
     if "/" not in line:  # matches at any depth
         parts.insert(0, "**")
-    pattern = "".join(_levels(part, number, len(parts)) for number, part in enumerate(parts))
+    pattern = _expression(parts)
     try:
         re.compile(pattern)
     except re.error:
         return None
     return Rule(pattern, excludes, folders_only)
+
+
+def _expression(parts: Sequence[str]) -> str:
+    return "".join(_levels(part, number, len(parts)) for number, part in enumerate(parts))
+
+
+def pattern_of(parts: Sequence[str]) -> re.Pattern[str]:
+    """Return what matches the relative paths that a pattern means, ``**`` being any folders.
+
+    Raises:
+        InputError: It is no valid pattern.
+    """
+    try:
+        return re.compile(_expression(parts), re.DOTALL)
+    except re.error:
+        raise InputError(f"{'/'.join(parts)!r} is no valid pattern: check its brackets") from None
 
 
 def _levels(part: str, number: int, count: int) -> str:

@@ -308,8 +308,24 @@ def test_documents_written_for_nanogpt_are_read_back_by_the_tokenizer_beside_the
     out = tmp_path / "bin"
     assert cli("data", "prepare", rows, "--bin", out).code == 0
     assert {one.name for one in out.iterdir()} == {"train.bin", "val.bin", "tokenizer.json"}
-    shown = " ".join(cli("data", "info", out / "train.bin").out.split())
-    assert "documents 54, each learned with an end-of-text token after it" in shown
+    for named in (out / "train.bin", out):  # a folder of them is the same
+        shown = " ".join(cli("data", "info", named).out.split())
+        assert "text train.bin" in shown and "validation val.bin" in shown
+        assert "documents 54, each learned with an end-of-text token after it" in shown
+    first, again = (json.loads(cli("data", "prepare", out, "--json").out) for _ in range(2))
+    assert first == again and first["name"] == "train.bin"
+    (out / "val.bin").unlink()
+    assert "text bin " in " ".join(cli("data", "info", out).out.split())
+
+
+def test_prepare_says_what_it_wrote_and_of_which_text(cli: Cli, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.txt").write_text("the same words in both\n" * 90)
+    cli("data", "prepare", tmp_path / "first.txt")
+    made = cli("data", "prepare", tmp_path / "second.txt", "--bin", tmp_path / "out")
+    shown = " ".join(made.out.split())
+    assert shown.startswith("text second.txt")
+    assert f"written{tmp_path / 'out'}:meta.pkl,train.bin,val.bin" in "".join(shown.split())
 
 
 def test_without_meta_the_run_has_the_tokens_of_gpt2(

@@ -47,9 +47,9 @@ def prepare(argv: list[str]) -> int:
     made = prepare_text(corpus, tokenizer, watcher)
     split = split_texts(corpus, tokenizer, settings, watcher)
     told = list(told_of_texts(corpus, tokenizer, split, settings))
-    if args.bin:
-        _write_for_nanogpt(split, tokenizer, typed_path(args.bin))
+    written = _write_for_nanogpt(split, tokenizer, typed_path(args.bin)) if args.bin else ()
     facts = prepared_facts(made) | {
+        "name": corpus.name,  # its tokens may be there already, made of an equal text
         "bytes_per_token": corpus.size / max(made.tokens, 1),
         "vocab_size": tokenizer.vocab_size,
         "path": str(made.folder),
@@ -61,13 +61,18 @@ def prepare(argv: list[str]) -> int:
         put(format_json(facts))
         return EXIT_DONE
     rows = [
-        ("text", named(made.name)),
+        ("text", named(corpus.name)),
         ("tokenizer", f"{made.tokenizer}, {tokenizer.vocab_size:,} different tokens"),
         ("documents", _documents(made, corpus.count)),
-        ("tokens", f"{made.tokens:,}, each {facts['bytes_per_token']:.3g} bytes of text"),
+        ("tokens", f"{made.tokens:,}, of {facts['bytes_per_token']:.3g} bytes of text on average"),
         ("split", f"{len(split.train):,} tokens to train on, {len(split.val):,} for validation"),
         ("size", format_unit(made.size, "B")),
         ("kept in", format_path(made.folder)),
+        *(
+            [("written", f"{format_path(typed_path(args.bin))}: {', '.join(written)}")]
+            if args.bin
+            else []
+        ),
         *(("note", one) for one in told),
     ]
     put(f"{format_columns(rows, wrap=True)}\n{train_command(args)}")
@@ -95,18 +100,23 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
     }
 
 
-def _write_for_nanogpt(split: Split, tokenizer: Tokenizer, folder: Path) -> None:
+def _write_for_nanogpt(split: Split, tokenizer: Tokenizer, folder: Path) -> tuple[str, ...]:
+    """Write nanoGPT's files to a folder; return their names."""
     from data.files import write_atomically
     from data.prepared.token_file import META, TOKENIZER, meta_of
 
+    files: dict[str, bytes] = {}
+    if meta := meta_of(tokenizer):
+        files[META] = meta
+    elif tokenizer.kind != "gpt2":  # nanoGPT cannot say what these tokens are
+        files[TOKENIZER] = json.dumps(tokenizer.standard()).encode()
+    files["train.bin"] = split.train.astype("<u2").tobytes()
+    files["val.bin"] = split.val.astype("<u2").tobytes()
     try:
-        if meta := meta_of(tokenizer):
-            write_atomically(folder / META, meta)
-        elif tokenizer.kind != "gpt2":  # nanoGPT cannot say what these tokens are
-            write_atomically(folder / TOKENIZER, json.dumps(tokenizer.standard()).encode())
-        for name, tokens in (("train.bin", split.train), ("val.bin", split.val)):
-            write_atomically(folder / name, tokens.astype("<u2").tobytes())
+        for name, body in files.items():
+            write_atomically(folder / name, body)
     except OSError as error:
         raise InputError(
             f"{named(str(folder))} cannot be written ({reason_of(error)}): name another folder"
         ) from None
+    return tuple(files)

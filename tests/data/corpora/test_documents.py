@@ -118,6 +118,32 @@ def test_a_pattern_is_the_files_that_match(here: Path) -> None:
     assert problem_with("n/*.rst") == "no file matches n/*.rst: check the pattern, or name a folder"
 
 
+def test_a_pattern_of_any_depth_reads_each_file_once_where_links_lead_in_a_circle(
+    here: Path,
+) -> None:
+    write(here, n__a_md="a", n__c__d_md="d", n__x_txt="x")
+    for name in ("up", "again"):
+        (here / "n/c" / name).symlink_to("..")
+    corpus = load_corpus("n/**/*.md")
+    assert documents(corpus) == [("a.md", "a"), ("c/d.md", "d")]
+    assert corpus.told == ("*.md: left out: 2 links to folders (c/again, …)",)
+    assert [one for one, _ in documents(load_corpus("n/c/*"))] == ["d.md"]
+    assert [one for one, _ in documents(load_corpus("n/**/c"))] == ["c/d.md"]
+    assert len(load_corpus("n/**").readers) == 3
+    assert problem_with("n/**/*.rst").startswith(
+        "no file matches n/**/*.rst (left out: 2 links to folders (c/again, …)): check the pattern"
+    )
+    assert problem_with("n/**/[z-a]").startswith("'**/[z-a]' is no valid pattern")
+
+
+def test_a_pattern_of_any_depth_leaves_out_what_git_ignores(here: Path) -> None:
+    write(here, c__a_py="a", c__venv__b_py="b", c__tool__b_py="t")
+    (here / "c/.gitignore").write_text("venv/\n")
+    corpus = load_corpus("c/**/*.py")
+    assert [one for one, _ in documents(corpus)] == ["a.py", "tool/b.py"]
+    assert corpus.told == ("*.py: left out: 1 in .gitignore (venv)",)
+
+
 def test_a_file_whose_name_is_a_pattern_is_that_file(here: Path) -> None:
     (here / "a[1].txt").write_text("mine")
     assert load_corpus("a[1].txt").text == "mine"
