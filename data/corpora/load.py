@@ -81,7 +81,7 @@ def load_corpus(
         known, more = _survey(part, known, meter, skipped)
         usable += more
     is_one = len(parts) == 1 and parts[0].is_one
-    told = sentences(names[0] if is_one else name, known.tally, skipped)
+    told = sentences(names[0] if is_one else name, known.tally, skipped, options.field)
     return Corpus(
         name,
         *(known.characters, known.size, known.count, known.sha256),

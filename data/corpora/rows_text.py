@@ -19,7 +19,9 @@ from data.sources.tally import Tally
 FIRST_ROWS = 100  # by which the field is chosen
 BROKEN_ROWS = "broken rows"
 WITHOUT_TEXT = "rows without text"
-OF_FIELD = "of the field "
+OF_FIELD = "of which the field "
+EXPORTED = "an export of "
+EXPORTS = {"mapping": ("ChatGPT", Mapping), "chat_messages": ("Claude", list)}  # by their field
 
 
 class RowsText:
@@ -46,7 +48,7 @@ class RowsText:
         if self._field is None:
             self._field = self._chosen(first)
         if self._field:
-            tally.add(f"{self._called}, {OF_FIELD}{self._field!r}", self._name)
+            tally.add(self._what(self._field, first), self._name)
         count = 0
         for number, row in enumerate(itertools.chain(first, sound), start=1):
             name = f"{self._name}:{number}"
@@ -60,6 +62,13 @@ class RowsText:
                 "has texts",
                 "without any text",
             )
+
+    def _what(self, field: str, rows: list[Any]) -> str:
+        """Return what is learned of the file."""
+        who, kind = EXPORTS.get(field, ("", type(None)))
+        if any(isinstance(one.get(field), kind) for one in rows if isinstance(one, Mapping)):
+            return f"{EXPORTED}{who}, of which what the person and the model say"
+        return f"{self._called}, {OF_FIELD}{field!r}"
 
     def _sound(self, rows: Iterator[Any]) -> Iterator[Any]:
         try:

@@ -7,20 +7,21 @@ from collections.abc import Iterator
 
 from data.corpora.file_text import AS_IT_STANDS, READ_AS
 from data.corpora.normalize import DOS, MAC, MARKS, PARTS, UNICODE
-from data.corpora.rows_text import OF_FIELD, left_out_rows
+from data.corpora.rows_text import EXPORTED, OF_FIELD, left_out_rows
 from data.program import named
 from data.sources.tally import Tally
 
 PLURAL = re.compile(r"(?<=end)|(?<=return)|(?<=mark)")
 
 
-def sentences(spec: str, tally: Tally, skipped: Tally) -> Iterator[str]:
+def sentences(spec: str, tally: Tally, skipped: Tally, field: str) -> Iterator[str]:
     """Yield what a person should know of a text.
 
     Args:
         spec: What it is called.
         tally: What was met in it.
         skipped: What was left out.
+        field: The setting ``data.field``.
     """
     name = named(spec)
     if skipped.counts:
@@ -34,8 +35,12 @@ def sentences(spec: str, tally: Tally, skipped: Tally) -> Iterator[str]:
                 f"{_files(name, tally, what)} {structure}, learned as it stands, with all its "
                 "signs and names of columns or keys"
             )
+        if what.startswith(EXPORTED):
+            yield f"{_files(name, tally, what)} {what} is learned"
         if OF_FIELD in what:
             yield f"{_files(name, tally, what)} {what} is learned; data.field names another"
+    if field and not any(OF_FIELD in one or one.startswith(EXPORTED) for one in tally.counts):
+        yield f"data.field {field!r} changes nothing: {name} has no rows with fields"
     if left_out := left_out_rows(tally).described():
         yield f"{name}: left out: {left_out}"
     if ends := [_counted(tally, one) for one in (DOS, MAC, UNICODE) if one in tally.counts]:

@@ -132,6 +132,11 @@ EXPORTS = [
     pytest.param(CHATGPT, "mapping", SAID_TO_CHATGPT, id="chatgpt"),
     pytest.param(CLAUDE, "chat_messages", SAID_TO_CLAUDE, id="claude"),
 ]
+SAID = "of which what the person and the model say is learned"
+EXPORTED_BY = {
+    "mapping": f"an export of ChatGPT, {SAID}",
+    "chat_messages": f"an export of Claude, {SAID}",
+}
 every_export = pytest.mark.parametrize(("export", "field", "said"), EXPORTS)
 
 
@@ -145,8 +150,7 @@ def test_each_conversation_is_a_document_and_what_was_left_out_is_told(
     assert texts(corpus) == said
     empty = 2
     assert corpus.told == (
-        f"conversations.json is a JSON array, of the field {field!r} is learned; data.field names "
-        "another",
+        f"conversations.json is {EXPORTED_BY[field]}",
         f"conversations.json: left out: 1 broken row (conversations.json:{len(export) + 1}), "
         f"1 row without text (conversations.json:{empty})",
     )
@@ -159,7 +163,7 @@ def test_one_of_them_is_a_conversation(
     (here / "one.json").write_text(json.dumps(export[0]))
     corpus = load_corpus("one.json")
     assert texts(corpus) == said[:1]
-    assert f"the JSON of a chat, of the field {field!r} is learned" in corpus.told[0]
+    assert EXPORTED_BY[field] in corpus.told[0]
 
 
 @every_export

@@ -86,7 +86,7 @@ def test_the_rows_are_the_documents_and_their_field_is_told(here: Path, name: st
     assert texts(corpus) == TEXTS
     assert texts(corpus) == TEXTS  # it can be read again
     assert corpus.count == len(TEXTS)
-    assert corpus.told[-1].endswith(", of the field 'text' is learned; data.field names another")
+    assert corpus.told[-1].endswith(", of which the field 'text' is learned; data.field names another")
     assert CALLED.get(name.rpartition(".")[2], "") in corpus.told[-1]
     (here / "lines.jsonl").write_bytes(as_lines(ROWS))
     assert corpus.sha256 == load_corpus("lines.jsonl").sha256  # whatever they are kept in
@@ -142,7 +142,7 @@ def test_a_conversation_is_its_turns_after_who_says_them(here: Path) -> None:
     (here / "b.jsonl").write_bytes(as_lines([{"conversations": others}, {"conversations": [1]}]))
     corpus = load_corpus("a.jsonl")
     assert texts(corpus) == ["user: Hi!\nassistant: Hello.\n"] * 3
-    assert "of the field 'messages' is learned" in corpus.told[0]
+    assert "of which the field 'messages' is learned" in corpus.told[0]
     other = load_corpus("b.jsonl")
     assert texts(other) == ["human: Hi!\ngpt: Hello.\n"]
     assert "1 broken row (b.jsonl:2)" in other.told[1]
@@ -328,8 +328,8 @@ def test_an_exported_chat_is_one_conversation(
     corpus = load_corpus("result.json")
     assert corpus.text == "Ann: hi\nBob: see x.org!\n"
     assert corpus.told == (
-        "result.json is the JSON of a chat, of the field 'messages' is learned; data.field names "
-        "another",
+        "result.json is the JSON of a chat, of which the field 'messages' is learned; data.field "
+        "names another",
     )
 
 
@@ -343,3 +343,11 @@ def test_other_objects_are_learned_as_they_stand(here: Path) -> None:
     body = json.dumps({"messages": {"hello": "Hallo"}, "other": [1]}, indent=1)
     (here / "result.json").write_text(body)
     assert load_corpus("result.json").text == body
+
+
+def test_a_field_that_is_named_where_there_are_no_rows_is_told(here: Path) -> None:
+    (here / "plain.txt").write_text("a text without rows\n")
+    (here / "rows.csv").write_text("id,body\n1,some words\n")
+    told = load_corpus("plain.txt", Options(field="body")).told
+    assert told == ("data.field 'body' changes nothing: plain.txt has no rows with fields",)
+    assert "changes nothing" not in " ".join(load_corpus("rows.csv", Options(field="body")).told)
