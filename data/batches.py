@@ -58,8 +58,11 @@ def split_tokens(tokens: Tokens, val_share: float = 0.1) -> Split:
     return Split(train=tokens[:cut], val=tokens[cut:])
 
 
-def check_long_enough(split: Split, block_size: int) -> None:
+def check_long_enough(split: Split, block_size: int, is_one_text: bool = True) -> None:
     """Check that each split has at least one window: T tokens and the target after the last.
+
+    Args:
+        is_one_text: Whether the validation split is a part of the text.
 
     Raises:
         InputError: One is too short.
@@ -68,6 +71,11 @@ def check_long_enough(split: Split, block_size: int) -> None:
     if shortest >= needed:
         return
     shorter = f", or set model.block_size to {shortest - 1} or less" if shortest > 1 else ""
+    if not is_one_text and len(split.train) >= needed:
+        raise InputError(
+            f"The validation text is too short: it gives {len(split.val):,} tokens, and a "
+            f"model.block_size of {block_size} needs {needed:,}. Use a longer one{shorter}."
+        )
     raise InputError(
         f"The text is too short: it gives {len(split.train):,} tokens for training and "
         f"{len(split.val):,} for validation, and a model.block_size of {block_size} needs "

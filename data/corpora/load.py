@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from data.corpora.survey import Survey, survey
 from data.corpora.told import sentences
 from data.download import NOBODY, Watcher
 from data.errors import InputError, NotFound, nearest
+from data.paths import expanded
 from data.program import named
 from data.sources.files import FileSource, Unusable
 from data.sources.find import Found, find_files
@@ -26,6 +29,7 @@ from data.sources.web import downloaded
 from data.specs import STANDARD_INPUT, called, is_address, is_hub, join_specs, specs_of
 
 USUAL = Options()
+MOST_SEEN = 5000  # files of a folder, among which a mistyped name is looked for
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,21 @@ def _survey(part: Part, known: Survey, meter: Meter, skipped: Tally) -> tuple[Su
 def _missing(spec: str) -> str:
     if "." not in spec and (near := nearest(spec, KNOWN_NAMES, cutoff=0.7)):
         return f"There is no corpus or file named {named(spec)}. Did you mean {near}?"
+    if near := _like(spec):
+        return f"The file {named(spec)} does not exist. Did you mean {named(near)}?"
     return (
         f"The file {named(spec)} does not exist. Check the path, or use a text of the catalogue, "
         "such as tinyshakespeare or python-docs (gpt-tui data list)."
     )
+
+
+def _like(spec: str) -> str:
+    """Return the path in the same folder that is most like a missing one; empty if none is."""
+    folder, name = os.path.split(spec)
+    try:
+        with os.scandir(expanded(folder or os.curdir)) as entries:
+            names = [one.name for one in itertools.islice(entries, MOST_SEEN)]
+    except (OSError, ValueError, RuntimeError):
+        return ""
+    near = nearest(name, names, cutoff=0.7)
+    return os.path.join(folder, near) if near else ""

@@ -51,7 +51,8 @@ GPT2, GPT2_TOKENS = "gpt2", 50_257
 def is_token_file(spec: str, kind: str = "char") -> bool:
     """Return whether a path names a file of tokens: a ``.bin`` with bytes that no text has.
 
-    A folder with nanoGPT's files names its ``train.bin``. Where nothing says what they mean, they are GPT-2's: other binary files have larger numbers.
+    A folder with nanoGPT's files names its ``train.bin``. Where nothing says what the tokens mean,
+    they are GPT-2's: other binary files have larger numbers.
 
     Args:
         kind: The setting ``data.tokenizer``, which may name a file of more tokens.

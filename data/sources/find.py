@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def _matching(spec: str, path: Path, skipped: Tally, watcher: Watcher) -> list[F
     root, wanted = _parted(path)
     left_out = Tally()
     if ANY_DEPTH in wanted and not any(one.startswith(".") for one in wanted):
-        found = _at_any_depth(root, wanted, left_out, watcher)
+        found: Iterable[Path] = _at_any_depth(root, wanted, left_out, watcher)
     else:
         found = _at_their_depth(path, left_out, watcher)
     files = dict.fromkeys(found)  # once, also where a folder and what is in it match

@@ -119,7 +119,7 @@ def load_known_text(
         if error.is_shortage or isinstance(error, NotHere):
             raise
         raise TextMissing(*error.problems) from None
-    check_fit(config.model, made, split)
+    check_fit(config.model, made, split, corpus.validation is None)
     return corpus, made, split
 
 

@@ -28,7 +28,7 @@ def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Spli
         InputError: It cannot be used, is too short, or the model cannot fit the memory.
     """
     corpus, tokenizer, split = read_text(config.data, watcher)
-    check_fit(config.model, tokenizer, split)
+    check_fit(config.model, tokenizer, split, corpus.validation is None)
     return corpus, tokenizer, split
 
 
@@ -138,13 +138,18 @@ def options_of(data: DataConfig) -> Options:
     return Options(data.encoding, data.normalize, data.field)
 
 
-def check_fit(model: ModelConfig, tokenizer: Tokenizer, split: Split) -> None:
+def check_fit(
+    model: ModelConfig, tokenizer: Tokenizer, split: Split, is_one_text: bool = True
+) -> None:
     """Check that the text is long enough for a model and that the model fits the memory.
+
+    Args:
+        is_one_text: Whether the validation split is a part of the text.
 
     Raises:
         InputError: It does not fit.
     """
-    check_long_enough(split, model.block_size)
+    check_long_enough(split, model.block_size, is_one_text)
     check_memory(model, tokenizer.vocab_size)
 
 

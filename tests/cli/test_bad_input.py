@@ -240,7 +240,16 @@ def test_bad_sample_settings_are_told_at_once(quick_train: Cli, cli: Cli) -> Non
         (["trian"], "there is no command or run 'trian': did you mean gpt-tui train?"),
         (["trian", "--json"], "there is no command or run 'trian': did you mean gpt-tui train?"),
         (["--name", "x", "train"], "a command comes first: gpt-tui train [options]"),
-        (["train", "--jsno"], "unrecognized arguments: --jsno (see gpt-tui train --help)"),
+        (
+            ["train", "--jsno"],
+            "unrecognized arguments: --jsno: did you mean --json? (see gpt-tui train --help)",
+        ),
+        (
+            ["train", "--tokenizer", "bpe"],
+            "unrecognized arguments: --tokenizer bpe: did you mean --set data.tokenizer=bpe?",
+        ),
+        (["--lr=1e-3"], "unrecognized arguments: --lr=1e-3: did you mean --set optim.learning_ra"),
+        (["train", "notes"], "unrecognized arguments: notes (see gpt-tui train --help)"),
         (["sample"], "the following arguments are required: RUN (see gpt-tui sample --help)"),
         (["train", "--preset", "Tiny"], "there is no preset 'Tiny': did you mean 'tiny'?"),
         (["train", "--set", "MODEL.N_LAYER=2"], "there is no setting 'MODEL.N_LAYER': did you m"),
@@ -252,11 +261,25 @@ def test_bad_sample_settings_are_told_at_once(quick_train: Cli, cli: Cli) -> Non
         (["queue", "List"], "argument action: it cannot be 'List': did you mean 'list'?"),
         (["runs", "Trash"], "'gpt-tui runs' has no action 'Trash': did you mean 'trash'?"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate (see gpt-tui --help)"),
-        (["--presset", "tiny"], "unrecognized arguments: --presset (see gpt-tui --help)"),
+        (["--presset", "tiny"], "unrecognized arguments: --presset: did you mean --preset?"),
     ],
 )
 def test_mistyped_command(cli: Cli, words: list[str], sentence: str) -> None:
     assert cli(*words).problem.startswith(sentence)
+
+
+def test_a_text_where_an_option_is_missing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(9):
+        (tmp_path / f"{number} a.txt").write_text("words")
+    texts = sorted(one.name for one in tmp_path.glob("*.txt"))
+    assert cli("train", "--data", *texts).problem.startswith(
+        "unrecognized arguments: 1 a.txt 2 a.txt 3 a.txt 4 a.txt 5 a.txt and 3 more: --data stands "
+        "before each text, and quotes around a pattern, as in --data '*.txt' (see"
+    )
+    assert cli("0 a.txt").problem == "0 a.txt is no run: gpt-tui --data '0 a.txt' trains on it"
 
 
 def test_no_terminal(cli: Cli) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.batches import (
+    Split,
     check_long_enough,
     epoch_offsets,
     evenly_spaced,
@@ -66,6 +67,16 @@ def test_the_block_size_it_proposes_does_fit_and_none_is_proposed_where_none_doe
     with pytest.raises(InputError) as caught:
         check_long_enough(split_tokens(np.arange(10)), block_size=1)
     assert str(caught.value).endswith("needs 2 in each. Use a longer text.")
+
+
+def test_a_validation_text_that_is_too_short_is_not_taken_for_the_text() -> None:
+    split = Split(train=np.arange(640), val=np.arange(28))
+    with pytest.raises(InputError) as caught:
+        check_long_enough(split, block_size=32, is_one_text=False)
+    assert str(caught.value) == (
+        "The validation text is too short: it gives 28 tokens, and a model.block_size of 32 needs "
+        "33. Use a longer one, or set model.block_size to 27 or less."
+    )
 
 
 # ---- epochs --------------------------------------------------------------------------------------

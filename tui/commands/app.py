@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 import engine
 from data.errors import InputError, nearest
+from data.paths import absolute, quoted
+from data.program import named
 from tui.commands import COMMANDS
 from tui.commands.options import (
     NEW_RUN_OPTIONS,
@@ -52,7 +54,7 @@ def _open(argv: list[str]) -> int:
     if args.run is not None and not mistyped_option:
         run = _find(args.run, runs_dir_of(args))  # first: a mistyped command has other options
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        parser.refuse(unknown)
     if args.run is None:
         return launch_app(_new_run(args, argv))
     refuse_new_run_options(args, (*NEW_RUN_OPTIONS, "set"), args.run)
@@ -140,6 +142,10 @@ def _find(run: str, runs_dir: Path) -> Path:
             ) from None
         if run in COMMANDS:
             raise InputError(f"a command comes first: {program()} {run} [options]") from None
+        if os.path.exists(run) and absolute(runs_dir) not in absolute(Path(run)).parents:
+            raise InputError(
+                f"{named(run)} is no run: {program()} --data {quoted(run)} trains on it"
+            ) from None
         near = nearest(run, COMMANDS, cutoff=0.7)
         if near:
             raise InputError(

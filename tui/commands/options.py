@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from data.errors import InputError, brief, suggest
-from data.paths import absolute, check_storable, quoted, typed_path
+from data.errors import InputError, brief, nearest, suggest
+from data.paths import absolute, check_storable, expanded, quoted, typed_path
 from data.specs import join_specs, specs_of
 from engine.program import PROGRAM, program
 from tui.terminal.stdout import complain, put, say
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tui.charts.characters import CharacterSet
 
 SAMPLE_SETTING = re.compile(r"^sample\.(\w+)")  # that a sentence begins with
+MOST_LISTED = 5  # arguments that are not known
 LARGEST = 2**63 - 1  # which SQLite and NumPy can hold
 NEW_RUN_OPTIONS = ("preset", "config", "name")  # --data and --val go with an existing run, too
 
@@ -112,8 +113,53 @@ class Parser(argparse.ArgumentParser):
             hint = suggest(str(value), choices)
             raise argparse.ArgumentError(action, f"it cannot be {brief(str(value))}: {hint}")
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.refuse(unknown)
+        return found
+
+    def refuse(self, unknown: list[str]) -> NoReturn:
+        """Raise ``InputError`` about arguments that this command does not take."""
+        listed = " ".join(unknown[:MOST_LISTED])
+        if more := unknown[MOST_LISTED:]:
+            listed += f" and {len(more):,} more"
+        hint = self._meant(*unknown)
+        self.error(f"unrecognized arguments: {listed}{hint and f': {hint}'}")
+
+    def _meant(self, first: str, *others: str) -> str:
+        """Return a hint at what was meant by arguments; empty if there is none."""
+        options = self._option_string_actions
+        if first.startswith("--"):
+            option, _, value = first.partition("=")
+            if "--set" in options and (key := _setting(option)):
+                value = value or next((one for one in others[:1] if not one.startswith("-")), "…")
+                return f"did you mean --set {key}={quoted(value)}?"
+            near = nearest(option, list(options), cutoff=0.7)
+            return f"did you mean {near}?" if near else ""
+        if "--data" in options and _exists(first):
+            return (
+                "--data stands before each text, and quotes around a pattern, as in --data '*.txt'"
+            )
+        return ""
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog.replace(PROGRAM, program(), 1)} --help)")
+
+
+def _setting(option: str) -> str:
+    """Return the setting that an option is called after; empty if there is none."""
+    from engine.config.schema import SETTINGS, full_key
+
+    key = full_key(option.lstrip("-").replace("-", "_"))
+    return key if key in SETTINGS else ""
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(expanded(path))
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 class RunParser(Parser):

@@ -165,9 +165,9 @@ def _fitting(planned: Plan) -> Plan:
     texts = {data: read_text(data, watcher) for data in wanted}
     fitting, impossible = [], list(planned.impossible)
     for trial in planned.trials:
-        _, tokenizer, split = texts[trial.config.data]
+        corpus, tokenizer, split = texts[trial.config.data]
         try:
-            check_fit(trial.config.model, tokenizer, split)
+            check_fit(trial.config.model, tokenizer, split, corpus.validation is None)
             fitting.append(trial)
         except InputError as error:
             impossible.append(replace(trial, problems=tuple(error.problems)))

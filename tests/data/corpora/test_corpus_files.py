@@ -142,6 +142,14 @@ def test_a_missing_file() -> None:
     )
 
 
+def test_a_missing_file_of_a_name_that_is_nearly_there(here: Path) -> None:
+    (here / "my").mkdir()
+    (here / "my/poems.txt").write_text("a poem")
+    for spec in ("my/poem.txt", f"{here}/my/peoms.txt"):
+        meant = spec.replace("poem.txt", "poems.txt").replace("peoms", "poems")
+        assert problem_with(spec) == f"The file {spec} does not exist. Did you mean {meant}?"
+
+
 def test_a_path_through_a_file_is_a_missing_file(here: Path) -> None:
     (here / "poem.txt").write_text("a poem")
     assert problem_with("poem.txt/more").startswith("The file poem.txt/more does not exist.")

@@ -86,7 +86,9 @@ def test_the_rows_are_the_documents_and_their_field_is_told(here: Path, name: st
     assert texts(corpus) == TEXTS
     assert texts(corpus) == TEXTS  # it can be read again
     assert corpus.count == len(TEXTS)
-    assert corpus.told[-1].endswith(", of which the field 'text' is learned; data.field names another")
+    assert corpus.told[-1].endswith(
+        ", of which the field 'text' is learned; data.field names another"
+    )
     assert CALLED.get(name.rpartition(".")[2], "") in corpus.told[-1]
     (here / "lines.jsonl").write_bytes(as_lines(ROWS))
     assert corpus.sha256 == load_corpus("lines.jsonl").sha256  # whatever they are kept in
