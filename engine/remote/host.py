@@ -73,6 +73,7 @@ def why_failed(host: Host, code: int, said: Sequence[str], shown: bool = False) 
         shown: What it said last is on the screen already.
     """
     name, last = host.name, said[-1].strip() if said else ""
+    ssh = shlex.join(["ssh", *host.options, name])
     because = f" ({last})" if last and not shown else ""
     if code == NO_PROGRAM:
         return (
@@ -80,12 +81,12 @@ def why_failed(host: Host, code: int, said: Sequence[str], shown: bool = False) 
             f"as in --program '~/venv/bin/{PROGRAM}'"
         )
     if code == SSH_FAILED:
-        return f"ssh does not reach {name}{because}: see what 'ssh {name} true' says"
+        return f"ssh does not reach {name}{because}: see what '{ssh} true' says"
     if "--stdio" in last:
         return f"the {PROGRAM} on {name} is too old: install version {VERSION} there"
     if code:
         return (
-            f"{host.program} on {name} has ended{because}: see what 'ssh {name} {host.program} "
+            f"{host.program} on {name} has ended{because}: see what '{ssh} {host.program} "
             f"--version' says"
         )
     return f"the connection to {name} was lost{because}"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,8 @@ def port(tmp_path: Path) -> Iterator[int]:
     config = tmp_path / "sshd_config"
     config.write_text(CONFIG.format(port=number, folder=tmp_path))
     assert SSHD
+    with suppress(OSError):  # which sshd wants, and only its service makes
+        Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stderr=subprocess.PIPE)
     try:
         until(lambda: server.poll() is not None or is_open(number))
@@ -98,7 +103,14 @@ def test_a_run_is_controlled_through_ssh_and_the_link_made_again(
     there.close()
 
 
-def test_a_key_that_is_not_let_in_is_one_sentence(box: Host, tmp_path: Path) -> None:
+def test_a_key_that_is_not_let_in_is_told_with_the_command_that_shows_why(
+    box: Host, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "key.pub").write_text("")
-    with pytest.raises(Unreachable, match="Permission denied"):
+    with pytest.raises(Unreachable) as caught:
         Elsewhere(box, "night")
+    assert "Permission denied" in capfd.readouterr().err  # what ssh says is seen
+    told = re.fullmatch(r"ssh does not reach \S+: see what '(ssh .* true)' says", str(caught.value))
+    assert told
+    tried = subprocess.run(shlex.split(told[1]), capture_output=True, text=True, check=False)
+    assert "Permission denied" in tried.stderr
