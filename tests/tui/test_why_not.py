@@ -248,6 +248,25 @@ async def test_a_run_that_cannot_be_opened_brings_the_last_one_back(
         assert person.status.state is State.PAUSED
 
 
+async def test_a_new_run_that_cannot_begin_brings_the_last_one_back_and_keeps_the_edits(
+    open_app: Open, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text("too short")
+    async with open_app() as person:
+        step = await person.start_and_pause()
+        first = person.run
+        person.app.control.edit({"data.corpus": str(short)})
+        await person.press("n")
+        await person.press("enter")
+        await person.until(lambda: f"{first.name} is open again" in person.notice)
+        assert "The text is too short" in person.notice
+        assert person.run == first and person.status.step == step
+        assert person.status.state is State.PAUSED
+        assert person.app.control.draft.next_value("data.corpus") == str(short)
+        assert f"step {step:,} of" in summary(person.app.control)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 async def test_the_name_of_the_run_is_in_the_status_bar(open_app: Open, columns: int) -> None:
     async with open_app(size=(columns, 24)) as person:

@@ -265,7 +265,9 @@ class RunControl:
         config = self.draft.next_config()
         launch = self.launch
         start = Start(config.to_dict(), str(launch.runs_dir), self._name, launch.command_line)
+        before = self._open_here
         self._next_started = self.send(start)
+        self._opening = self._next_started, before
 
     def pause(self) -> None:
         """Pause the run, or have it paused once it is open."""
@@ -557,14 +559,18 @@ class RunControl:
         if not keep_edits:
             self.draft.forget()
             self._sampling = {}
-        before = self.run_path if self.is_open or self.watching or self.attached else None
+        before = self._open_here
         self._opening = (
             self.send(Open(str(path), running=False, watch=True, role=self._role)),
             before,
         )
 
+    @property
+    def _open_here(self) -> Path | None:
+        return self.run_path if self.is_open or self.watching or self.attached else None
+
     def reopen_after(self, refused: Refused) -> Path | None:
-        """Open the run again that was closed for one that cannot be opened; return its folder."""
+        """Open the run again that was closed for one that cannot be; return its folder."""
         request_id, before = self._opening
         if before is None or refused.request_id != request_id:
             return None

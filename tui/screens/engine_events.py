@@ -261,7 +261,7 @@ class EngineEventHandler:
         elif self._control.was_stopped(event):
             self._screen.notify(event.message)
         elif before := self._control.reopen_after(event):
-            self._not_opened = f"{event.message}\n{before.name} is open again, paused"
+            self._not_opened = f"{event.message}\n{before.name} is open again, and not in training"
         elif not self._taken_back(event):
             self._screen.notice.say(event.message, "error")
             self._control.queue.note_refused(event)
