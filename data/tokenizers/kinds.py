@@ -75,6 +75,18 @@ def make_tokenizer(wanted: Wanted, corpus: Corpus, watcher: Watcher) -> Tokenize
     return made
 
 
+def check_tokenizer(kind: str) -> None:
+    """Check that there is a tokenizer that ``data.tokenizer`` names.
+
+    Raises:
+        InputError: It is neither a kind nor the path of one.
+    """
+    if kind not in KINDS:
+        from data.tokenizers.files import read_tokenizer_file
+
+        read_tokenizer_file(kind)
+
+
 def _is_of_characters(saved: Mapping[str, Any]) -> bool:
     """Return whether a ``tokenizer.json`` is one that `CharTokenizer.standard` returned."""
     model = saved.get("model")

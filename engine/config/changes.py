@@ -112,6 +112,16 @@ def with_one_end(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {**others, **changes}
 
 
+def as_typed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes without those that ``with_one_end`` adds to the others."""
+    typed = dict(changes)
+    for key in ("train.max_epochs", "train.max_minutes"):
+        others = {other: value for other, value in typed.items() if other != key}
+        if with_one_end(others) == changes:
+            typed = others
+    return typed
+
+
 def at_learning_rate(config: Config, rate: float) -> dict[str, Any]:
     """Return the changes that set ``learning_rate`` and scale the rates that depend on it.
 

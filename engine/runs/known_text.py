@@ -17,7 +17,7 @@ from data.program import named
 from data.specs import STANDARD_INPUT, called, has_place, specs_of
 from data.tokenizers import Tokenizer, make_tokenizer
 from data.tokenizers.kinds import needs_text
-from engine.config.changes import format_options
+from engine.config.changes import as_typed, format_options
 from engine.config.schema import Config, DataConfig
 from engine.config.setting import Value
 from engine.program import program
@@ -134,7 +134,7 @@ class _Suggestion:
     def command(self, option: str) -> str:
         there = {"--data": self.places.data, "--val": self.places.val, option: ""}
         named_too = "".join(f" {name} {quoted(place)}" for name, place in there.items() if place)
-        more = f" {format_options(self.changes)}" if self.changes else ""
+        more = f" {format_options(as_typed(self.changes))}" if self.changes else ""
         return f"{program()} train --resume {typed_name(self.run)}{named_too} {option} PATH{more}"
 
 

@@ -17,6 +17,7 @@ from data.prepared.token_file import is_token_file, read_token_file, validation_
 from data.program import named
 from data.specs import called, has_place, specs_of
 from data.tokenizers import Tokenizer, make_tokenizer
+from data.tokenizers.kinds import check_tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig
 from engine.machine.memory import check_memory
 
@@ -54,6 +55,7 @@ def corpus_of(data: DataConfig, watcher: Watcher) -> Corpus:
     Raises:
         InputError: It cannot be used.
     """
+    check_tokenizer(data.tokenizer)  # first: a text may be long
     corpus = text_at(data.corpus, data, watcher)
     val = data.val or validation_beside(data.corpus, data.tokenizer)
     if not val:

@@ -222,11 +222,24 @@ def test_a_text_is_prepared_listed_and_deleted(cli: Cli, notes: Path) -> None:
     assert listed.items() <= made.items()
     assert "a.txt" in cli("data", "list", "--prepared").out
     assert "did you mean 'a.txt'?" in cli("data", "rm", "--prepared", "b.txt").problem
+    told = cli("data", "rm", notes / "a.txt").problem
+    assert told.endswith(
+        "is no text of the catalogue: gpt-tui data rm --prepared a.txt deletes its tokens"
+    )
     freed = json.loads(cli("data", "rm", "--prepared", "a.txt", "--json").out)
     assert freed["bytes"] == made["bytes"]
     assert json.loads(cli("data", "list", "--prepared", "--json").out) == []
+    told = cli("data", "list", "--prepared").out
+    assert told == "no text is prepared: gpt-tui data prepare TEXT makes its tokens\n"
     assert "nothing is prepared" in cli("data", "rm", "--prepared", "a.txt").problem
     assert cli("data", "rm", "--prepared").code == 0
+
+
+def test_a_tokenizer_that_is_not_there_is_told_before_a_text_is_read(cli: Cli, notes: Path) -> None:
+    for words in (("data", "info", notes), ("train", "--data", notes)):
+        answer = cli(*words, "--set", "data.tokenizer=bpee")
+        assert answer.problem.startswith("there is no tokenizer bpee: use char, bytes, bpe, gpt2")
+        assert "reading" not in answer.err
 
 
 def test_nanogpt_reads_what_was_prepared(cli: Cli, notes: Path, tmp_path: Path) -> None:

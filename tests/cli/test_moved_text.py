@@ -30,7 +30,7 @@ def test_the_hint_names_the_command_that_goes_on_and_the_run_remembers(
     assert problem == (
         f"the text rhyme.txt that the run 'tiny-1' is trained on was not found (there is no file "
         f"{text}): put it back, or name where it is: gpt-tui train --resume tiny-1 --data PATH "
-        "--set train.max_epochs=off --set train.max_minutes=off --set train.max_steps=8"
+        "--set train.max_steps=8"
     )
     command = problem.rpartition("gpt-tui ")[2].split()
     typed = [str(moved) if word == "PATH" else word for word in command]

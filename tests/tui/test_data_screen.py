@@ -174,6 +174,9 @@ async def test_another_text_is_looked_at_and_taken_for_the_next_run(
         draft = person.app.control.draft
         assert draft.next_value("data.corpus") == str(other)
         assert draft.next_value("data.tokenizer") == "bytes"
+        screen = await look(person, "t", *"bpe 300", "enter")  # as a second one is typed, too
+        await until_read(person, screen)
+        assert "(bpe)" in seen(screen) and "bpe, 300" in seen(screen)
 
 
 @pytest.mark.parametrize(

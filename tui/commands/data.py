@@ -7,8 +7,9 @@ from pathlib import Path
 
 from data.download import Watcher
 from data.errors import InputError, brief, suggest
+from data.paths import quoted
 from data.program import named, program
-from data.specs import HUB, STREAMED, is_hub, is_streamed
+from data.specs import HUB, STREAMED, called, is_hub, is_streamed
 from tui import EXIT_DONE
 from tui.commands.data_info import info
 from tui.commands.data_prepare import prepare, prepared_facts
@@ -69,6 +70,9 @@ def _list_prepared(as_json: bool) -> int:
     if as_json:
         put(format_json([prepared_facts(one) for one in entries()]))
         return EXIT_DONE
+    if not entries():
+        put(f"no text is prepared: {program()} data prepare TEXT makes its tokens")
+        return EXIT_DONE
     rows = [("text", "tokenizer", "tokens", "size")]
     rows += [
         (named(one.name), one.tokenizer, f"{one.tokens:,}", format_unit(one.size, "B"))
@@ -121,6 +125,11 @@ def remove(argv: list[str]) -> int:
     elif is_hub(args.name):
         size = hub.remove(args.name)
     else:
+        if args.name not in CATALOGUE and (name := called(args.name)) in _prepared():
+            again = f"{program()} data rm --prepared {quoted(name)}"
+            raise InputError(
+                f"{named(args.name)} is no text of the catalogue: {again} deletes its tokens"
+            )
         _check_known(args.name)
         size = obtain.remove(CATALOGUE[args.name])
     if args.json:
@@ -136,13 +145,20 @@ def remove(argv: list[str]) -> int:
 def _remove_prepared(name: str | None) -> int:
     from data.prepared import known, store
 
-    names = list(dict.fromkeys(one.name for one in store.entries()))
+    names = _prepared()
     if name is None:
         return store.remove_of(names) + store.remove_unfinished() + known.forget()
     if name not in names:
         hint = suggest(name, names) if names else "nothing is prepared"
         raise InputError(f"there are no tokens of {brief(name)} in the cache: {hint}")
     return store.remove_of([name])
+
+
+def _prepared() -> list[str]:
+    """Return the names of the texts whose tokens are in the cache."""
+    from data.prepared.store import entries
+
+    return list(dict.fromkeys(one.name for one in entries()))
 
 
 def _parser(action: str, with_name: bool = False) -> Parser:

@@ -115,12 +115,13 @@ def _facts(corpus: Corpus, found: Description) -> dict[str, Any]:
 def _rows(label: str, corpus: Corpus, found: Description) -> list[tuple[str, str]]:
     longest = f"{found.longest[1]:,} characters ({named(found.longest[0])})"
     characters = "".join(sorted(found.distinct)[:MOST_SHOWN])
+    more = " …" if len(found.distinct) > MOST_SHOWN else ""
     return [
         (label, named(corpus.name)),
         ("size", f"{format_unit(corpus.size, 'B')} in UTF-8"),
         ("documents", _documents(corpus)),
         ("characters", f"{corpus.characters:,}"),
-        ("distinct", f"{len(found.distinct):,}: {_printable(characters)}"),
+        ("distinct", f"{len(found.distinct):,}: {_printable(characters)}{more}"),
         *([("longest", longest)] if corpus.count > 1 else []),
         ("odd", found.odd.described() or "none"),
         *(("note", one) for one in corpus.told),

@@ -22,11 +22,11 @@ def usual_second(kind: str) -> str:
     return "bytes" if kind != "bytes" else "char"
 
 
-def parse_second(typed: str, config: Config) -> DataConfig:
-    """Return the settings of a tokenizer that was typed, as ``bpe 4096``.
+def parse_tokenizer(typed: str) -> dict[str, Value]:
+    """Return what to set for a tokenizer that was typed, as ``bpe 4096``.
 
     Raises:
-        InputError: There is none such.
+        ValueError: There is none such.
     """
     kind, _, size = typed.strip().partition(" ")
     if kind == BPE and size:
@@ -34,7 +34,16 @@ def parse_second(typed: str, config: Config) -> DataConfig:
         wanted["data.vocab_size"] = SETTINGS["data.vocab_size"].parse(size.strip())
     else:
         wanted = {"data.tokenizer": SETTINGS["data.tokenizer"].parse(typed.strip())}
-    return config.replace(wanted).data
+    return wanted
+
+
+def parse_second(typed: str, config: Config) -> DataConfig:
+    """Return the settings of a tokenizer that was typed.
+
+    Raises:
+        InputError: There is none such.
+    """
+    return config.replace(parse_tokenizer(typed)).data
 
 
 def second_name(data: DataConfig) -> str:

@@ -16,6 +16,7 @@ from engine.config.schema import SETTINGS, Config
 from engine.protocol import Event, RunOpened
 from tui.control.keymap import bindings
 from tui.control.run import RunControl
+from tui.control.second_tokenizer import parse_tokenizer
 from tui.control.text_look import TextLook, changes_of, counted, described, look
 from tui.inside.layout import Picture, below, cut, draw_tabs, fitted, wrapped
 from tui.screens.data_texts import JOB, TextsView
@@ -383,7 +384,10 @@ class DataScreen(PictureScreen[dict[str, Any] | None]):
         """Look at what the next run would have with another text or tokenizer."""
         changes: dict[str, Any] = {}
         try:
-            changes[key] = SETTINGS[key].parse(typed.strip())
+            if key == "data.tokenizer":
+                changes |= parse_tokenizer(typed)
+            else:
+                changes[key] = SETTINGS[key].parse(typed.strip())
             if key == "data.vocab_size":
                 changes["data.tokenizer"] = "bpe"
             wanted = self.next_config.replace(changes)
