@@ -28,7 +28,7 @@ WIDE_SIGNS = "，。、；：？！（）《》「」『』【】〈〉・ー～
 # Strings: `re` compiles them when a text needs them, which the start of the app does not.
 ODD = (  # what no text has, but for a few slips
     r"(?<=[^\W\d_])[“”„‚‹›«»…•·°§©®¡¿½ºª](?=[^\W\d_])"  # a sign inside a word
-    r"|(?<=[a-zà-ÿа-яα-ω])[À-ßА-ЯΑ-Ω]"  # a capital inside a word
+    r"|(?<=[a-zà-ÿа-яα-ω])[À-ÞА-ЯΑ-Ω]"  # a capital inside a word
     r"|(?<=[A-Za-z])[\u0370-\u06ff]|[\u0370-\u06ff](?=[A-Za-z])"  # two alphabets in one word
     r"|(?<=[À-ɏ][À-ɏ])[À-ɏ]"  # Latin letters with accents alone
 )

@@ -13,11 +13,18 @@ from engine.sweeps.queue import Entry, Queue
 
 @dataclass(frozen=True)
 class Place:
-    """An entry of the queue, its run if it has begun, and its rank if it has a validation loss."""
+    """An entry of the queue.
+
+    Attributes:
+        run: Its run, if it has begun.
+        rank: None without a validation loss.
+        by_bytes: Whether the ranks are by the loss per byte, as the runs have different tokens.
+    """
 
     entry: Entry
     run: RunSummary | None
     rank: int | None
+    by_bytes: bool = False
 
     @property
     def pruned(self) -> str:
@@ -41,10 +48,11 @@ def leaderboard(
         unchanged = place and place.entry == entry
         runs.append((entry, place.run if place and unchanged else _summary(queue, entry)))
     tokens = {run.config.data.tokens for _, run in runs if run and run.config}
-    score = _bits_per_byte if len(tokens) > 1 else _loss
+    by_bytes = len(tokens) > 1
+    score = _bits_per_byte if by_bytes else _loss
     runs.sort(key=lambda pair: score(pair[1]))  # stable: otherwise the queue's order stays
     return [
-        Place(entry, run, rank if math.isfinite(score(run)) else None)
+        Place(entry, run, rank if math.isfinite(score(run)) else None, by_bytes)
         for rank, (entry, run) in enumerate(runs, start=1)
     ]
 

@@ -129,6 +129,17 @@ def test_a_sweep_trains_its_runs_and_ranks_them(sweep: Sweep, cli: Cli, runs_dir
     assert "step" not in again.err  # there was nothing left to train
 
 
+def test_runs_of_different_tokens_are_ranked_by_the_figure_that_is_shown(
+    sweep: Sweep, cli: Cli
+) -> None:
+    runs = sweep("data.tokenizer=char,bytes", "--name", "kinds", "--json").json["runs"]
+    bits = [run["best_bits_per_byte"] for run in runs]
+    assert bits == sorted(bits)
+    told = cli("sweep", "kinds", "--leaderboard").out.splitlines()
+    assert told[1].split()[:5] == ["run", "state", "bits/byte", "best", "val"]
+    assert told[2].split()[3:5] == [f"{bits[0]:.3f}", f"{runs[0]['best_val_loss']:.3f}"]
+
+
 def test_what_the_text_is_too_short_for_is_left_out(sweep: Sweep) -> None:
     answer = sweep("model.block_size=16,4096", "--dry-run", "--json")
     (impossible,) = answer.json["impossible"]

@@ -19,13 +19,15 @@ from tui.screens.dialogs import OpenRunDialog, is_busy
 from tui.screens.keyed import KeyedScreen
 from tui.text.leaderboard import (
     format_key,
+    format_losses,
     format_name,
     format_progress,
     format_state,
     format_value,
+    loss_names,
     varying_settings,
 )
-from tui.text.numbers import format_count, format_loss
+from tui.text.numbers import format_count
 from tui.widgets.keys_footer import KeysFooter
 from tui.widgets.notice import Notice
 
@@ -131,7 +133,7 @@ class QueueScreen(KeyedScreen[None]):
         self._tried = {sweep: varying_settings(entries) for sweep, entries in sweeps.items()}
         table.clear(columns=True)
         table.add_columns("run", "state")
-        for name in ("best val", *map(format_key, keys), "step", "time"):
+        for name in (*loss_names(places), *map(format_key, keys), "step", "time"):
             table.add_column(Text(name, justify="right"))
         for place in places:
             table.add_row(*_row(place, keys, self._name_of(place)))
@@ -275,9 +277,9 @@ class QueueScreen(KeyedScreen[None]):
 
 
 def _row(place: Place, keys: Sequence[str], name: str) -> list[Text]:
-    entry, run, state = place.entry, place.run, format_state(place)
+    entry, state = place.entry, format_state(place)
     cells = [
-        format_loss(run.best_val_loss if run else None),
+        *format_losses(place),
         *(format_value(key, entry.value(key)) for key in keys),
         *format_progress(place),
     ]

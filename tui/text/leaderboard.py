@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 def format_leaderboard(places: Sequence[Place]) -> str:
     """Return a table, the best run first: its figures, and the settings that vary."""
     keys = varying_settings(place.entry for place in places)
-    header = ("", "run", "state", "best val", "at step", "step", "time", *map(format_key, keys))
+    figures = (*loss_names(places), "at step", "step", "time")
+    header = ("", "run", "state", *figures, *map(format_key, keys))
     rows = [_row(place, keys) for place in places]
-    lines = [format_table(header, rows, right=(0, 3, 4, 5, 6, *range(7, len(header))))]
+    lines = [format_table(header, rows, right=(0, *range(3, len(header))))]
     lines += [f"{place.run.name}: {place.pruned}" for place in places if place.run and place.pruned]
     failed = [place.entry for place in places if place.entry.problem]
     lines += [f"{one.run}: {one.problem} (gpt-tui queue retry {one.id})" for one in failed]
@@ -35,10 +36,24 @@ def _row(place: Place, keys: Sequence[str]) -> tuple[str, ...]:
         "" if place.rank is None else str(place.rank),
         (run.name if run else place.entry.run) or "–",
         format_state(place),
-        format_loss(run.best_val_loss if run else None),
+        *format_losses(place),
         f"{run.best_step:,}" if run and run.best_step is not None else "–",
         *format_progress(place),
         *(format_value(key, place.entry.value(key)) for key in keys),
+    )
+
+
+def loss_names(places: Sequence[Place]) -> tuple[str, ...]:
+    """Return the titles of `format_losses`: first that by which the runs are ranked."""
+    return ("bits/byte", "best val") if any(one.by_bytes for one in places) else ("best val",)
+
+
+def format_losses(place: Place) -> tuple[str, ...]:
+    """Return the best losses of a run."""
+    run = place.run
+    best = format_loss(run.best_val_loss if run else None)
+    return (
+        (format_loss(run.best_bits_per_byte if run else None), best) if place.by_bytes else (best,)
     )
 
 
@@ -118,6 +133,7 @@ def place_facts(place: Place, runs_dir: Path) -> dict[str, Any]:
         "total_steps": run.total_steps if run else None,
         "outdone": place.pruned or None,
         "best_val_loss": run.best_val_loss if run else None,
+        "best_bits_per_byte": run.best_bits_per_byte if run else None,
         "best_step": run.best_step if run else None,
         "val_loss": run.val_loss if run else None,
         "train_seconds": run.train_seconds if run else None,
