@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from data.tokenizers import CharTokenizer
 from engine.config.presets import preset_config
 from engine.config.schema import Config
 from engine.runs.text import read_text
-from tests.tui.conftest import Open, Person
+from tests.tui.conftest import PATIENCE, Open, Person
 from tui.control.text_look import TextLook
 from tui.corpus.facts import Facts, draw_facts, judged
 from tui.screens.data import DataScreen
 from tui.screens.data_views import BatchView, TextView, TokensView
+from tui.screens.jobs import Job, Jobs
 from tui.widgets.picture_view import PictureView
 
 
@@ -89,6 +91,36 @@ async def test_pages_go_through_all_of_the_text_and_back(open_app: Open, small_t
         assert view._after == text_of(screen).total
         await person.press("home", "up")
         assert view.at == 0
+
+
+async def test_a_long_search_leaves_the_keys_their_turn(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.control.text_look.SEARCHED_AT_ONCE", 50)
+    monkeypatch.setattr("tui.control.text_look.REPORT_SECONDS", 3600.0)
+    async with open_app(size=(120, 40)) as person:
+        screen = await look(person)
+        told: list[str] = []
+        assert text_of(screen).search("no such words", 0, Watcher(told.append)) is None
+        assert told == ["searching: 0%"]
+
+        said: list[str] = []
+        screen.jobs = Jobs(screen, said.append)
+        begun, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+        def work(job: Job) -> None:
+            begun.set()
+            go_on.wait(PATIENCE)
+            for number in range(999):
+                job.watcher.report(f"line {number}")
+            over.set()
+
+        screen.jobs.begin("long", work, lambda error: None)
+        await person.until(begun.is_set, "the thread")
+        go_on.set()
+        assert over.wait(PATIENCE)  # the screen is busy so long
+        await person.until(lambda: said and not said[-1], "the end")
+        assert len(said) == 2 and said[0].startswith("line 998")
 
 
 async def test_words_are_searched_for_and_found_again(open_app: Open, small_text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -17,6 +18,7 @@ from data.corpora.corpus import Corpus
 from data.corpora.describe import describe
 from data.download import Watcher
 from data.errors import Cancelled, InputError
+from data.sources.meter import REPORT_SECONDS
 from data.specs import has_place
 from data.tokenizers import Tokenizer
 from data.windows import NO_TARGET, Windows, windows_of
@@ -167,11 +169,14 @@ class TextLook:
             Cancelled: ``watcher.cancelled`` returned true.
         """
         pattern = re.compile(re.escape(words), re.IGNORECASE)
+        due = 0.0
         beyond = 4 * len(words) + 4  # tokens of the next part that a match may reach into
         for begin in self._parts(start):
             if watcher.cancelled():
                 raise Cancelled
-            watcher.report(f"searching: {begin / self.total:.0%}")
+            if time.monotonic() >= due:  # a screen takes longer to show it than a part takes
+                watcher.report(f"searching: {begin / self.total:.0%}")
+                due = time.monotonic() + REPORT_SECONDS
             ids = self.ids(begin, begin + SEARCHED_AT_ONCE + beyond)
             if not pattern.search(self.tokenizer.decode(ids)):
                 continue

@@ -59,8 +59,20 @@ class Jobs:
 
         def run() -> None:
             worker = get_current_worker()
+            unsaid: list[str] = []  # keys wait behind what is handed over: one line at a time is
+
+            def say(line: str) -> None:
+                unsaid.append(line)
+                if len(unsaid) == 1:
+                    job.hand(say_last, unsaid)
+
+            def say_last(lines: list[str]) -> None:
+                last = lines[-1]
+                lines.clear()
+                self._say(last)
+
             watcher = Watcher(
-                lambda line: job.hand(self._say, line),
+                say,
                 lambda: bool(worker.is_cancelled),
                 may_download,
             )
