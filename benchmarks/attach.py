@@ -4,8 +4,9 @@ A run is trained in the background. The app attaches to it some times, and keys 
 of ``benchmarks overhead``, which changes the chart, and space, until the screen acknowledges it and
 until it shows that the other process has carried it out. Training with three watchers and one in
 control, who read all they are told, takes turns with training alone. Curves of a million steps are
-sent to a new client through a socket. Last, a run's process is killed at any moment, its socket
-removed, its client killed, and the run resumed, and its weights compared with those of a replay.
+sent to a new client through a socket. Last, a run's process, one of several or their launcher is
+killed at any moment, its socket removed, its client killed, and the run resumed, and its weights
+compared with those of a replay.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def parser() -> BenchmarkParser:
     made.add_count("--seconds", 10, "of training in each half of a round", "S")
     made.add_count("--steps", 1_000_000, "steps of the history")
     made.add_count("--kills", 50, "of an engine, a client or a socket")
+    made.add_count("--procs", 1, "processes of the run that is killed")
     made.add_argument("--host", help="this machine as ssh knows it: attach through ssh, too")
     return made
 
@@ -83,7 +85,7 @@ def measure(args: argparse.Namespace) -> Report:
             ratios = _ratios(run, args.rounds, args.seconds)
         machine = programs.machine(run)
         history = Spread.of([_history_seconds(runs_dir, args.steps) for _ in range(args.runs)])
-        survived = _killed(runs_dir, options, args.kills)
+        survived = _killed(runs_dir, options, args.kills, args.procs)
     return _summary(args, paints, keys, by_ssh, ratios, history, survived, machine)
 
 
@@ -221,31 +223,76 @@ def _read_rows(connection: Connection, steps: int) -> None:
                 rows[one.name] = one.first + len(rows_from_bytes(one.steps, one.values)[0])
 
 
-def _killed(runs_dir: Path, options: list[str], kills: int) -> int:
+def _killed(runs_dir: Path, options: list[str], kills: int, processes: int) -> int:
     """Kill what belongs to a run, some times; return how many it survived with the same bits."""
     chance, name, run = random.Random(SEED), "killed", runs_dir / "killed"
     steps = programs.settings(train__max_steps=10**6, eval__interval=0, checkpoint__interval=20)
-    _detach(programs.train_command(runs_dir, name, [*options, *steps]))
+    several = ["--procs", str(processes), "--max-restarts", str(kills)] if processes > 1 else []
+    _detach([*programs.train_command(runs_dir, name, [*options, *steps]), *several])
+    kinds = ["engine", "engine", "client", "socket"]
+    if several:
+        kinds += ["process", "process", "launcher"]
     for number in range(kills):
         client = connect(run, "control")
         welcomed(client)
         before = tell(run, None)["step"]
         time.sleep(chance.uniform(0.2, 2.0))
-        what = chance.choice(["engine", "engine", "client", "socket"])
+        what = chance.choice(kinds)
         address = read_address(run)
         assert address
         client.close()
+        launcher = _parent(address.pid) if several else 0
+        others = [one for one in _children(launcher) if one != address.pid]
+        victim = {"process": chance.choice(others or [address.pid]), "launcher": launcher}
         if what == "socket":
             os.unlink(address.socket)
-        if what != "client":  # without a socket, the only way to end it
-            os.kill(address.pid, signal.SIGTERM if what == "socket" else signal.SIGKILL)
-            while is_locked(run):
-                time.sleep(0.02)
-            _detach([*PROGRAM, "train", "--resume", str(run)])
+        if what != "client" and victim.get(what, address.pid) > 1:
+            # without a socket, the only way to end it
+            ends = signal.SIGTERM if what == "socket" else signal.SIGKILL
+            os.kill(victim.get(what, address.pid), ends)
+            if what != "launcher":  # the run goes on without it
+                _wait_or_resume(run, address.pid, launcher, several)
         programs.note(f"killed the {what}, {number + 1} of {kills}: step {before:,}")
     tell(run, Stop())
+    while is_locked(run):
+        time.sleep(0.02)
     programs.note(f"replaying {read_summary(run).step:,} steps")
     return kills if replay(run, lambda told: None).differs_at is None else 0
+
+
+def _wait_or_resume(run: Path, before: int, launcher: int, several: list[str]) -> None:
+    """Wait until another process leads the run; resume it if nobody starts one."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
+        now = read_address(run)
+        if is_locked(run) and now and now.pid != before and Path(now.socket).exists():
+            return
+        if not is_locked(run) and not _is_alive(launcher):
+            _detach([*PROGRAM, "train", "--resume", str(run), *several])
+            return
+    raise BenchmarkError(f"{run.name} was not trained again within {PATIENCE_SECONDS:.0f} seconds")
+
+
+def _parent(process: int) -> int:
+    return int(_state(process)[1])
+
+
+def _is_alive(process: int) -> bool:
+    return process > 1 and _state(process)[0] not in "ZX"
+
+
+def _state(process: int) -> list[str]:
+    """Return what the system tells of a process after its name: its state, its parent and so on."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it is gone
+        return ["X", "0"]
+
+
+def _children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children") if process > 1 else []
+    return [int(one) for task in tasks for one in task.read_text().split()]
 
 
 def _late(keys: Keys) -> list[float]:
