@@ -12,6 +12,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,11 @@ class SameMachine:
         numbers.copy_(rows[self._size])
 
     def exchange(self, tensors: Sequence[Sequence[Tensor]]) -> None:
-        """Copy the tensors of each process, of one dtype, to those of the others."""
+        """Copy the tensors of each process, of one dtype, to those of the others.
+
+        Raises:
+            OSError: Another process has ended; no tensor has changed.
+        """
         sizes = [sum(tensor.numel() for tensor in those) for those in tensors]
         dtype = next(tensor.dtype for those in tensors for tensor in those)
         shared = torch.split(self._shared("exchange", dtype, (sum(sizes),)), sizes)
@@ -121,7 +126,8 @@ class SameMachine:
         for rank, (part, those) in enumerate(zip(shared, tensors, strict=True)):
             if those and rank != self._rank:
                 copy_back(part, those)
-        self._meet()  # before one of them writes there again
+        with suppress(OSError):  # all has come; the next call will notice it
+            self._meet()  # before one of them writes there again
 
     def close(self) -> None:
         for link in self._links:

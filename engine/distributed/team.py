@@ -200,7 +200,11 @@ class Team:
                 ranges.pop()
 
     def exchange(self, tensors: Sequence[Sequence[Tensor]]) -> None:
-        """Copy the tensors of each process to those of the others; only if they share memory."""
+        """Copy the tensors of each process to those of the others; only if they share memory.
+
+        Raises:
+            ProcessLost: Nothing was copied.
+        """
         assert self._same_machine
         with self._noticing():
             self._same_machine.exchange(tensors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import c_bool, c_long, c_void_p
+from ctypes import c_long, c_void_p
 from typing import Any
 
 import torch
@@ -103,11 +103,11 @@ def muon_step(
     gradients: Sequence[Tensor],
     averages: Sequence[Tensor],
     weights: Sequence[Tensor],
-    moves: Sequence[bool],
     *,
     momentum: float,
     rate: float,
     keep: float,
+    moves: bool = True,
 ) -> None:
     """Do the step of ``engine.optim.muon`` for fp32 matrices on the CPU.
 
@@ -115,10 +115,10 @@ def muon_step(
         gradients: (r, c) for each matrix.
         averages: Momentum buffers (r, c), contiguous; updated in place.
         weights: (r, c), contiguous; updated in place.
-        moves: Whether the weights of each matrix are updated, or its momentum buffer alone.
         momentum: Nesterov momentum.
         rate: Learning rate; the update is scaled by ``sqrt(max(1, r / c))``.
         keep: Factor of the weights: 1 minus learning rate times weight decay.
+        moves: Update the weights, or the momentum buffers alone.
     """
     n = len(weights)
     pointers = c_void_p * n
@@ -129,7 +129,7 @@ def muon_step(
         *(pointers(*(x.data_ptr() for x in all_of)) for all_of in (gradients, averages, weights)),
         (c_long * n)(*rows),
         (c_long * n)(*columns),
-        (c_bool * n)(*moves),
+        moves,
         momentum,
         rate,
         keep,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from ctypes import POINTER, c_float, c_int, c_long, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_float, c_int, c_long, c_uint64, c_void_p
 from pathlib import Path
 
 import torch  # before the library, which then uses the same OpenMP threads
@@ -40,7 +40,7 @@ SIGNATURES = {
     "gelu_forward": [c_void_p] * 2 + [c_long],
     "gelu_backward": [c_void_p] * 3 + [c_long],
     "clip_gradients": [c_long] + [c_void_p] * 2 + [c_float],
-    "muon_step": [c_long] + [c_void_p] * 6 + [c_float] * 3,
+    "muon_step": [c_long] + [c_void_p] * 5 + [c_bool] + [c_float] * 3,
     "attention_forward_fp32": [POINTER(Shape)] + [c_void_p] * 3,
     "attention_forward_bf16": [POINTER(Shape)] + [c_void_p] * 3,
     "attention_backward_fp32": [POINTER(Shape)] + [c_void_p] * 5,

@@ -87,15 +87,14 @@ extern "C" {
 
 // Update n matrices of different sizes.
 //   averages: momentum buffers, updated in place
-//   moves: of each, whether its weights are updated, too
+//   moves: whether the weights are updated, or the averages alone
 //   keep: factor of the weights: 1 - learning rate * weight decay
 void muon_step(long matrices, const float* const* gradients, float* const* averages,
-               float* const* weights, const long* rows, const long* columns, const bool* moves,
-               float momentum, float rate, float keep) {
+               float* const* weights, const long* rows, const long* columns, bool moves, float momentum,
+               float rate, float keep) {
 #pragma omp parallel for schedule(dynamic)
   for (long i = 0; i < matrices; i++)
-    move(gradients[i], averages[i], weights[i], rows[i], columns[i], moves[i], momentum, rate,
-         keep);
+    move(gradients[i], averages[i], weights[i], rows[i], columns[i], moves, momentum, rate, keep);
 }
 
 }

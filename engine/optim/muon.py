@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from engine import kernels
-from engine.distributed.team import Team
+from engine.distributed.team import ProcessLost, Team
 
 # of the quintic polynomial, chosen for its steep slope at zero: small singular values grow fast
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -44,6 +46,11 @@ class Part:
         """Factor of the update of a tall matrix, as in ``torch.optim.Muon``."""
         rows, columns = self.shape
         return math.sqrt(max(1.0, rows / columns))
+
+    @property
+    def of_weight(self) -> Tensor:
+        """Its rows of the weight, (r, c)."""
+        return self.weight[self.rows]
 
     def of(self, tensor: Tensor) -> Tensor:
         """Slice a tensor of the weight's shape, transposed if tall: (short side, long side)."""
@@ -104,22 +111,30 @@ class Muon:
         if skip is not None and skip.item():
             return
         parts = [part for group in self._groups for part in group]
-        # next to no time passes until the others have the weights that this process has moved
-        shares = _shares(parts, self._team.size if self._team.shares_memory else 1)
-        own = set(shares[self._team.rank if len(shares) > 1 else 0])
+        step = partial(
+            self._move, momentum=self.momentum, rate=rate, keep=1 - rate * self.weight_decay
+        )
+        if not self._team.shares_memory:
+            step(parts)
+            return
+        shares = _shares(parts, self._team.size)
+        own = shares[self._team.rank]
+        others = [part for share in shares if share is not own for part in share]
+        step(own)
+        try:
+            self._team.exchange([[one.of_weight for one in share] for share in shares])
+        except ProcessLost:  # nothing was received, and a step that has begun must be finished
+            step(others)
+        else:
+            step(others, moves=False)
+
+    def _move(self, parts: list[Part], **how: Any) -> None:
         kernels.muon_step(
             [_gradient(part.weight)[part.rows] for part in parts],
             [self.state[part.weight]["momentum_buffer"][part.rows] for part in parts],
-            [part.weight[part.rows] for part in parts],
-            [at in own for at in range(len(parts))],
-            momentum=self.momentum,
-            rate=rate,
-            keep=1 - rate * self.weight_decay,
+            [part.of_weight for part in parts],
+            **how,
         )
-        if len(shares) > 1:
-            self._team.exchange(
-                [[parts[at].weight[parts[at].rows] for at in share] for share in shares]
-            )
 
     def _step_group(self, parts: list[Part], rate: float | Tensor, skip: Tensor | None) -> None:
         buffers = [part.of(self.state[part.weight]["momentum_buffer"]) for part in parts]
@@ -198,20 +213,20 @@ def _chunks(parts: list[Part]) -> list[list[Part]]:
     return [parts[i : i + size] for i in range(0, len(parts), size)]
 
 
-def _shares(parts: list[Part], count: int) -> list[list[int]]:
-    """Divide parts, by their number, into as many lists that take about as long."""
-    shares: list[list[int]] = [[] for _ in range(count)]
+def _shares(parts: list[Part], count: int) -> list[list[Part]]:
+    """Divide parts into as many lists that take about as long."""
+    shares: list[list[Part]] = [[] for _ in range(count)]
     seconds = [0.0] * count
 
-    def cost(at: int) -> float:
-        short, long = sorted(parts[at].shape)
+    def cost(part: Part) -> float:
+        short, long = sorted(part.shape)
         # two products with the matrix, one of them by half, and those of the iterations
         return float(short**2 * (1.5 * long + 2 * ITERATIONS * short))
 
-    for at in sorted(range(len(parts)), key=cost, reverse=True):  # the longest first
+    for part in sorted(parts, key=cost, reverse=True):  # the longest first
         least = seconds.index(min(seconds))
-        shares[least].append(at)
-        seconds[least] += cost(at)
+        shares[least].append(part)
+        seconds[least] += cost(part)
     return shares
 
 

@@ -7,11 +7,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import torch
+from torch import Tensor
 
 from engine.distributed.same_machine import SameMachine
 from tests.engine.distributed.test_gradients import by_halves
@@ -118,6 +120,24 @@ def test_who_waits_for_a_process_that_ends_hears_of_it(
         return False
 
     assert sum(each(size, take_part)) == size - 1
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_after_an_exchange_that_fails_no_tensor_has_changed(
+    processes: list[SameMachine], lost: int
+) -> None:
+    size = len(processes)
+
+    def take_part(rank: int) -> list[Tensor]:
+        tensors = [torch.full((3,), float(rank)) for _ in range(size)]
+        if rank != lost:
+            with suppress(OSError):
+                processes[rank].exchange([[one] for one in tensors])
+        processes[rank].close()
+        return tensors
+
+    for rank, tensors in enumerate(each(size, take_part)):
+        assert all((one == rank).all() for one in tensors)
 
 
 def test_those_of_several_machines_share_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:

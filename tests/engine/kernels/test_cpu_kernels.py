@@ -7,7 +7,7 @@ import multiprocessing
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from data.batches import Split
 from data.errors import InputError
 from engine import kernels
 from engine.config.presets import PRESETS
+from engine.distributed.team import ProcessLost, Team
 from engine.kernels import compiler, library
 from engine.model.attention import reference_weights
 from engine.model.positions import Rotary, rotary, rotate
-from engine.optim.muon import COEFFICIENTS, ITERATIONS, Muon
+from engine.optim.muon import COEFFICIENTS, ITERATIONS, Muon, _shares
 from engine.protocol import Warned
 from engine.training.runtime import resolve_runtime
 from engine.training.trainer import Runtime, Trainer
@@ -300,7 +301,7 @@ def test_muon_orthogonalises_as_published(shape: tuple[int, int], rank: int | No
         low = torch.randn(shape[0], rank) @ torch.randn(rank, shape[1])
         gradient = low + 1e-3 * gradient
     weight, average = torch.ones(shape), torch.zeros(shape)
-    kernels.muon_step([gradient], [average], [weight], [True], momentum=0.0, rate=0.5, keep=0.75)
+    kernels.muon_step([gradient], [average], [weight], momentum=0.0, rate=0.5, keep=0.75)
     moved = 0.5 * max(1, shape[0] / shape[1]) ** 0.5 * orthogonal(gradient)
     assert_near(weight - 0.75, -moved, 1e-3 if rank else 1e-4)
     assert torch.equal(average, gradient)
@@ -618,3 +619,45 @@ def test_bits_of_a_run_with_them_are_the_same_after_a_break(
     assert again.trainer.runtime.kernels == "native"
     assert_same_bits(weights(again.trainer.model), weights(through.trainer.model))
     assert np.isfinite(through.trainer.evaluate().loss)
+
+
+class Pair(Team):
+    """One of two processes; the other has computed what it exchanges before, or is lost."""
+
+    shares_memory = True
+
+    def __init__(self, rank: int, theirs: list[Tensor] | None) -> None:
+        super().__init__()
+        self.rank, self.size, self.theirs = rank, 2, theirs
+
+    def exchange(self, tensors: Sequence[Sequence[Tensor]]) -> None:
+        if self.theirs is None:
+            raise ProcessLost
+        for tensor, one in zip(tensors[1 - self.rank], self.theirs, strict=True):
+            tensor.copy_(one)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_the_work_of_muon_is_divided_to_the_same_bits_also_when_the_other_is_lost(
+    rank: int, is_lost: bool
+) -> None:
+    torch.manual_seed(0)
+    shapes = [(40, 12), (16, 16), (8, 30), (16, 16)]
+    whole = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    half = [one.detach().clone().requires_grad_() for one in whole]
+    for one, same in zip(whole, half, strict=True):
+        one.grad = same.grad = torch.randn_like(one)
+    alone = Muon([(one, [len(one)]) for one in whole], torch.float32, 0.9, 0.1)
+    alone.native = True
+    alone.step(0.02)
+    parts = [part for group in alone._groups for part in group]
+    moved = [part.of_weight for part in _shares(parts, 2)[1 - rank]]
+    pair = Pair(rank, None if is_lost else moved)
+    shared = Muon([(one, [len(one)]) for one in half], torch.float32, 0.9, 0.1, pair)
+    shared.native = True
+    shared.step(0.02)
+    for one, other in zip(whole, half, strict=True):
+        assert torch.equal(one, other)
+        (before,), (after,) = alone.state[one].values(), shared.state[other].values()
+        assert torch.equal(before, after)
