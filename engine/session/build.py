@@ -23,7 +23,7 @@ from engine.runs.records import Facts
 from engine.session.follower import check_team, tell_begin
 from engine.session.recorder import Recorder
 from engine.states import UNCLOSED
-from engine.training.exactness import not_promised, what_differs
+from engine.training.exactness import not_promised, processors, what_differs
 from engine.training.runtime import (
     hardware,
     has_kernels,
@@ -105,8 +105,7 @@ def described_crash(files: RunFiles, trainer: Trainer) -> str:
 def _say_what_is_not_promised(
     files: RunFiles, snapshot: Snapshot, runtime: Runtime, warn: Say
 ) -> None:
-    known = files.database.meta().get("hardware", {}).get("cpu", "")
-    cpus = str(known), str(hardware("cpu")["cpu"])
+    cpus = processors(files.database.meta().get("hardware", {}), hardware("cpu"))
     sentence = not_promised(what_differs(snapshot.state, runtime, versions(), cpus), runtime.device)
     if sentence:
         warn(sentence)

@@ -39,6 +39,13 @@ def what_differs(
     return differences
 
 
+def processors(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, str]:
+    """Name the processors of two descriptions by ``hardware``, the kind too if both have it."""
+    names = ["cpu", "cpu_kind"] if "cpu_kind" in before and "cpu_kind" in now else ["cpu"]
+    first, second = (", ".join(str(of.get(one, "")) for one in names) for of in (before, now))
+    return first, second
+
+
 def not_promised(differences: list[str], device: str) -> str:
     """Return one sentence on what is not bit-exact; empty if everything is."""
     if differences:

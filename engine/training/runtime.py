@@ -38,6 +38,8 @@ HOPELESS = 2.0  # times the fastest: such a precision is not measured with fewer
 TRITON_SECONDS = 120.0  # timeout of the first kernel that Triton compiles
 ESTIMATE_SECONDS = 0.5  # of training, from which the time of all steps is estimated
 
+# what tells processors of one name apart, on x86 and on ARM
+CPU_KIND = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU part")
 MOST_EXACT = 8  # processes that add up their gradients exactly by default
 LONG_SECONDS = 20.0  # a single sequence that takes longer is worth a warning
 PASS_FLOPS = 2.5e10  # of a pass over one sequence; a shorter one is measured in place of a longer
@@ -419,23 +421,31 @@ def versions() -> dict[str, str]:
 
 def hardware(device: str) -> dict[str, str | int]:
     """Describe the machine, to be recorded with a run."""
+    about = _about_cpu()
     found: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "cores": os.cpu_count() or 1,
-        "cpu": _cpu_name(),
+        "cpu": about.get("model name") or platform.processor() or platform.machine(),
     }
+    # a virtual machine may call all processors of a maker the same, whose bits differ
+    if kind := " ".join(about[one] for one in CPU_KIND if one in about):
+        found["cpu_kind"] = kind
     if device == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
     return found
 
 
-def _cpu_name() -> str:
+def _about_cpu() -> dict[str, str]:
+    """Return what Linux says of the first processor; nothing elsewhere."""
+    found: dict[str, str] = {}
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # Linux only
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
             for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
+                name, _, value = line.partition(":")
+                if name.strip() in found:
+                    break
+                found[name.strip()] = value.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return found

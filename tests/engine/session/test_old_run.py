@@ -22,8 +22,9 @@ from tests.engine.conftest import Rig
 
 KEPT = Path(__file__).parents[2] / "old_run"
 EXPECTED: dict[str, Any] = json.loads((KEPT / "expected.json").read_text())
-SAME_MACHINE = (EXPECTED["cpu"], EXPECTED["torch"]) == (
+SAME_MACHINE = (EXPECTED["cpu"], EXPECTED["cpu_kind"], EXPECTED["torch"]) == (
     hardware("cpu")["cpu"],
+    hardware("cpu").get("cpu_kind"),
     versions()["torch"],
 )
 

@@ -9,7 +9,7 @@ import pytest
 
 from engine.protocol import Warned
 from engine.session import build
-from engine.training.exactness import not_promised, what_differs
+from engine.training.exactness import not_promised, processors, what_differs
 from engine.training.runtime import versions
 from engine.training.trainer import Runtime
 from tests.engine.conftest import MakeConfig, Rig
@@ -63,3 +63,15 @@ def test_a_run_opened_with_another_version_says_so_and_goes_on(
     (warned,) = rig.said(Warned)
     assert f"torch {now['torch']} is now 9.9" in warned.message
     rig.to_step(opened, 5)
+
+
+def test_processors_of_one_name_are_told_apart_by_their_kind() -> None:
+    """Virtual machines call them all AMD EPYC."""
+    old, new = {"cpu": "AMD EPYC", "cpu_kind": "AuthenticAMD 25 17"}, {"cpu": "AMD EPYC"}
+    assert processors(old, new | {"cpu_kind": "AuthenticAMD 26 2"}) == (
+        "AMD EPYC, AuthenticAMD 25 17",
+        "AMD EPYC, AuthenticAMD 26 2",
+    )
+    assert len(set(processors(old, old))) == 1
+    assert len(set(processors(new, old))) == 1  # a run of an earlier version has no kind
+    assert processors({}, old)[0] == ""
