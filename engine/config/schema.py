@@ -828,6 +828,17 @@ SHORT_NAMES = {
 }
 """What settings are called where there is little room; any other by the part after its section."""
 
+
+def _keys_by_name() -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for key in SETTINGS:
+        names.setdefault(key.partition(".")[2], []).append(key)
+    return names | {key: [key] for key in SETTINGS} | {n: [key] for n, key in SHORT_NAMES.items()}
+
+
+KEYS_BY_NAME = _keys_by_name()
+"""The settings that a name is typed for: without its section, in full, or short."""
+
 NAMES_ELSEWHERE = {  # in nanoGPT, the lecture and Hugging Face
     "max_iters": "max_steps",
     "epochs": "max_epochs",
@@ -853,19 +864,13 @@ def full_key(name: str) -> str:
 
     A name that none or several have is returned as it is: ``unknown_setting`` says why.
     """
-    if name in SETTINGS:
-        return name
-    found = [SHORT_NAMES[name]] if name in SHORT_NAMES else _in_any_section(name)
+    found = KEYS_BY_NAME.get(name, [])
     return found[0] if len(found) == 1 else name
-
-
-def _in_any_section(name: str) -> list[str]:
-    return [key for key in SETTINGS if key.partition(".")[2] == name]
 
 
 def unknown_setting(key: str) -> str:
     """Return one sentence on a name that is no setting's, or that of several."""
-    if len(several := _in_any_section(key)) > 1:
+    if len(several := KEYS_BY_NAME.get(key, [])) > 1:
         return f"{key!r} is the name of several settings: say which, {' or '.join(several)}"
     name = key.lower().split(".")[-1]
     name = SHORT_NAMES.get(name, NAMES_ELSEWHERE.get(name, name)).split(".")[-1]

@@ -10,8 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from data.errors import InputError, nearest, suggest
-from engine.config.schema import SETTINGS
-from engine.config.schema import SHORT_NAMES as SHORT
+from engine.config.schema import KEYS_BY_NAME, SETTINGS
 
 if TYPE_CHECKING:  # it imports numpy, and names of fields are known before the first paint
     from engine.runs.summary import RunSummary
@@ -126,24 +125,13 @@ def _setting_field(key: str) -> Field:
     )
 
 
-def _names() -> dict[str, str]:
-    """Return the keys of settings by the part after the section; of several, the first one's."""
-    names: dict[str, str] = {}
-    for key in SETTINGS:
-        names.setdefault(key.partition(".")[2], key)
-    return names
-
-
-_NAMES = _names()
 _TAKEN = {*SAME_AS, *(field.name for field in FIGURES)}
-_SHORT_OF = {
-    key: name for names in (_NAMES, SHORT) for name, key in names.items() if name not in _TAKEN
+_SHORT_OF = {  # a name that several settings have is the first one's
+    keys[0]: name for name, keys in KEYS_BY_NAME.items() if name not in {*SETTINGS, *_TAKEN}
 }
 _BY_KEY = {key: _setting_field(key) for key in SETTINGS}
 FIELDS: dict[str, Field] = {
-    **{name: _BY_KEY[key] for name, key in _NAMES.items()},
-    **_BY_KEY,
-    **{name: _BY_KEY[key] for name, key in SHORT.items()},
+    **{name: _BY_KEY[keys[0]] for name, keys in KEYS_BY_NAME.items()},
     **{field.name: field for field in FIGURES},
 }
 FIELDS |= {name: FIELDS[other] for name, other in SAME_AS.items()}
