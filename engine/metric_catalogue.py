@@ -481,7 +481,7 @@ FORMATS: dict[str, Callable[[float], str]] = {
     "bits": lambda value: f"{value:.3f}",
     "tokens": lambda value: _scaled("amount")(value) if value >= 1e4 else f"{value:.4g}",
     "rate": lambda value: format_float(value, 3),
-    "number": lambda value: f"{value:.4g}",
+    "number": lambda value: format_float(value, 4),
     "celsius": lambda value: f"{value:.0f} °C",
 }
 """How a value of each unit is written, with its unit where the title does not tell it."""

@@ -62,7 +62,8 @@ class Setting(Struct, frozen=True):
             return ", ".join(self.choices)
         if self.type is bool:
             return "on or off"
-        low = f"above {self.above:g}" if self.above is not None else _number(self.minimum)
+        low = _number(self.minimum if self.above is None else self.above)
+        low = low if self.above is None else f"above {low}"
         high = _number(self.maximum)
         if low and high:
             return f"{low}, at most {high}" if self.above is not None else f"{low} to {high}"
@@ -121,7 +122,7 @@ class Setting(Struct, frozen=True):
                 told = value if isinstance(value, bool | float) else "one of hundreds of digits"
                 raise ValueError(f"{self.key} must be a finite number, not {told}")
             if self.type is int and value != int(value):
-                raise ValueError(f"{self.key} must be a whole number, not {value:g}")
+                raise ValueError(f"{self.key} must be a whole number, not {format_float(value, 6)}")
             return int(value) if self.type is int else float(value)
         if isinstance(value, str):
             return self.parse(value)
@@ -151,12 +152,17 @@ class Setting(Struct, frozen=True):
 
 
 def format_float(value: float, digits: int) -> str:
-    """``0.001``, ``0.00435``, ``1e-5``: as ``g`` does, without the zero before the power.
+    """``0.001``, ``0.00435``, ``1e-5``, ``12345``, ``1.23e6``: in so many digits, at least.
 
-    Rates look like this everywhere but at the ticks of an axis, which have digits in common.
+    It is as ``g`` does, but without the zero before the power, and numbers below a million are
+    written out. Numbers look like this everywhere but at evenly spaced ticks of an axis, which have
+    decimals in common.
     """
-    mantissa, power, exponent = f"{value:.{digits}g}".partition("e")
-    return f"{mantissa}e{int(exponent)}" if power else mantissa
+    text = f"{value:.{digits}g}"
+    mantissa, power, exponent = text.partition("e")
+    if not power:
+        return text
+    return f"{value:.0f}" if 0 < int(exponent) < 6 else f"{mantissa}e{int(exponent)}"
 
 
 def parse_number(text: str, what: str, whole: bool) -> int | float:
@@ -181,7 +187,7 @@ def parse_number(text: str, what: str, whole: bool) -> int | float:
     if not whole:
         return number
     if number != int(number):
-        raise ValueError(f"{what} must be a whole number, not {number:g}")
+        raise ValueError(f"{what} must be a whole number, not {format_float(number, 6)}")
     is_exact = abs(number) <= MOST_IN_FULL or not word.lstrip("+-").isdecimal()
     return int(number) if is_exact else int(word)
 
@@ -197,7 +203,7 @@ def _number(value: float | None) -> str:
     if value is None:
         return ""
     whole = value == int(value) and abs(value) <= MOST_IN_FULL
-    return f"{int(value):,}" if whole else f"{value:g}"
+    return f"{int(value):,}" if whole else format_float(value, 6)
 
 
 def setting(default: Value, help: str, **details: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from engine.config.setting import format_float
 from engine.metric_catalogue import (
     ACTIVATION_STD,
     ATTENTION_ENTROPY,
@@ -256,7 +257,8 @@ def _judge_activation(over_steps: HealthMap, row: int) -> Verdict:
     usual = float(np.nanmedian(values[row]))
     if value > NEAR_OVERFLOW:
         return _severity(value, NEAR_OVERFLOW), (
-            f"the residual stream after {at} has a scale of {value:.3g}: fp16 overflows at 65,504"
+            f"the residual stream after {at} has a scale of {format_float(value, 3)}: "
+            "fp16 overflows at 65,504"
         )
     if value > usual * JUMP:
         return _severity(value, usual * JUMP), (

@@ -136,12 +136,12 @@ def suggest(ramp: Ramp, smoothed: Values, diverged: bool) -> Suggestion:
     if lowest == ramp.steps - 1:
         return Suggestion(
             rate,
-            f"{fallen}, and it was still falling at {ramp.last:.2g}: more steps would give a more "
-            f"reliable result",
+            f"{fallen}, and it was still falling at {format_float(ramp.last, 2)}: more steps would "
+            "give a more reliable result",
         )
     return Suggestion(
         rate,
-        f"{fallen}; it was lowest at {bottom:.2g}, a rate too high for a whole run",
+        f"{fallen}; it was lowest at {format_float(bottom, 2)}, a rate too high for a whole run",
     )
 
 
@@ -157,5 +157,5 @@ def _way_out(ramp: Ramp, rose: bool) -> str:
         )
     return (
         f"no suggestion: the loss did not fall by {LEAST_FALL:.0%} at any rate up to "
-        f"{ramp.last:.2g}: go to a higher rate, or take more steps"
+        f"{format_float(ramp.last, 2)}: go to a higher rate, or take more steps"
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from data.errors import InputError
 from engine.config.changes import with_one_end
 from engine.config.schema import SETTINGS, Config, full_key, unknown_setting
-from engine.config.setting import Setting, Value
+from engine.config.setting import Setting, Value, format_float
 from engine.config.unused import without_effect
 
 MAX_RUNS = 1000
@@ -100,8 +100,8 @@ def grid(axes: Sequence[Axis]) -> list[dict[str, Value]]:
         InputError: A range has no number of values, or there are too many combinations.
     """
     problems = [
-        f"{axis.key}: give the number of values of {axis.low:g}..{axis.high:g} to take, as in "
-        f"{axis.low:g}..{axis.high:g} x5; 'gpt-tui sweep --random N' draws them"
+        f"{axis.key}: give the number of values of {(ends := _span(axis))} to take, as in {ends} "
+        "x5; 'gpt-tui sweep --random N' draws them"
         for axis in axes
         if not axis.values
     ]
@@ -199,12 +199,17 @@ def _parse_range(one: Setting, text: str) -> tuple[Axis, list[str]]:
     return _spaced(one, Axis(one.key, (), low, high, log), counts[0] if counts else None)
 
 
+def _span(axis: Axis) -> str:
+    return f"{format_float(axis.low, 6)}..{format_float(axis.high, 6)}"
+
+
 def _spaced(one: Setting, span: Axis, count: int | None) -> tuple[Axis, list[str]]:
     """Compute the values of a range; an integer range without a count takes all of them."""
     if span.low >= span.high:
-        return span, [f"{one.key}: the range must ascend: {span.low:g} is not below {span.high:g}"]
+        low, high = format_float(span.low, 6), format_float(span.high, 6)
+        return span, [f"{one.key}: the range must ascend: {low} is not below {high}"]
     if span.log and span.low <= 0:
-        return span, [f"{one.key}: log needs a range above 0, not from {span.low:g}"]
+        return span, [f"{one.key}: log needs a range above 0, not {_span(span)}"]
     if count is None:
         whole = int(span.high - span.low) + 1
         if one.type is float or span.log or whole > MAX_RUNS:

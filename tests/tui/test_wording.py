@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.setting import format_float
+from tui.charts.axes import value_labels
 from tui.text.numbers import (
     format_amount,
     format_count,
@@ -17,6 +19,7 @@ from tui.text.numbers import (
     format_steps,
     format_unit,
 )
+from tui.widgets.metric_chart import format_figure
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,33 @@ def test_loss() -> None:
     assert format_loss(None) == "–"
     assert format_loss(1.90049) == "1.900"
     assert format_loss(float("nan")) == "nan"
-    assert [format_loss(value) for value in (0.00125, 12345.0)] == ["0.00125", "1.23e+04"]
+    assert [format_loss(value) for value in (0.00125, 12345.0)] == ["0.00125", "12345"]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.00001, 3, "1e-5"),
+        (8.018e-05, 4, "8.018e-5"),
+        (1234.5, 3, "1234"),
+        (999.6, 3, "1000"),
+        (123456.0, 3, "123456"),
+        (-54321.0, 2, "-54321"),
+        (1.234e6, 3, "1.23e6"),
+        (2.5e-11, 2, "2.5e-11"),
+        (0.25, 3, "0.25"),
+        (float("inf"), 3, "inf"),
+        (float("nan"), 3, "nan"),
+    ],
+)
+def test_numbers_are_written_as_on_the_axes(value: float, digits: int, text: str) -> None:
+    assert format_float(value, digits) == text
+
+
+def test_figures_of_a_chart_look_as_its_ticks() -> None:
+    for values in ([1e-5, 2e-5], [2e5, 4e5], [1e6, 3e6], [1000.0, 2000.0]):
+        told = [format_figure(value, "number", "") for value in values]
+        assert told == value_labels(values) == [format_loss(value) for value in values]
 
 
 def test_rate() -> None:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from engine.config.setting import format_float
 from engine.metrics import Values
 
 # Magnitudes that no loss has, far enough from the limits of floats to calculate with.
@@ -204,14 +205,10 @@ def value_labels(values: Sequence[float]) -> list[str]:
     largest = max(map(abs, values), default=0.0)
     smallest = min((abs(value) for value in values if value), default=1.0)
     if largest >= 1e6 or smallest < 1e-4 or (smallest and largest / smallest > 1e5):
-        return [_short(value) for value in values]
+        return [format_float(value, 3) for value in values]
     for decimals in range(8):
         if all(abs(value - round(value, decimals)) < smallest * 1e-6 for value in values):
             break
     if largest / smallest > 100:  # a logarithmic axis: 0.001, 1, 1000
         return [f"{value:.6g}" for value in values]
     return [f"{value:.{decimals}f}" for value in values]
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from engine.config.setting import format_float
 from engine.metrics import Flags, Mark, Values
 from tui.charts import raster
 from tui.charts.axes import Ticks
@@ -123,7 +124,7 @@ def _paint_edge(canvas: ChartFrame, cuts: Sequence[Cut], row: int, prefix: str) 
             canvas.write(at, row, cut.sign, cut.style)
             taken[at] = True
             if cut.values[at] == farthest:
-                label = f" {farthest:.4g}{prefix} "
+                label = f" {format_float(farthest, 4)}{prefix} "
                 # beside the sign or, where a steep curve has no room, to the right of it
                 for start in (at + 1, at - len(label), *range(at + 2, at + LABEL_REACH)):
                     fits = start >= 0 and start + len(label) <= columns
@@ -158,7 +159,8 @@ def paint_references(canvas: ChartFrame, field: Field, references: Sequence[Refe
         if row in taken:
             continue
         short = label.partition(" ")[0].rstrip(":") if len(label) > LONG_LABEL else label
-        every = (f"{label} {value:.4g}", f"{short} {value:.4g}", f"{value:.4g}")
+        figure = format_float(value, 4)
+        every = (f"{label} {figure}", f"{short} {figure}", figure)
         for words in dict.fromkeys(every):
             text = f" {words} "
             covered = np.cumsum(np.append(0, ~_FAINT[canvas.styles[row]]))  # up to each column

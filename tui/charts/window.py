@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.config.setting import format_float
 from engine.metrics import Column, MetricStore, Steps, Values
 from tui.charts.axes import FAR, Ticks, nice_values
 from tui.charts.view import Unit
@@ -97,7 +98,7 @@ class XAxis:
         if self.unit == "steps":
             return f"step {round(place):,}"
         if self.unit == "epochs":
-            return f"epoch {place:.4g}"
+            return f"epoch {format_float(place, 4)}"
         return f"{_amount(place)} {self.unit}"
 
     def ticks(self, first: float, last: float, most: int) -> list[tuple[float, str]]:
@@ -225,7 +226,7 @@ class Window:
         found = []
         for power in powers[::every]:
             ticks = self.axis.ticks(10.0**power, 10.0**power * 1.5, 1)
-            found.append((10.0**power, ticks[0][1] if ticks else f"{10.0**power:g}"))
+            found.append((10.0**power, ticks[0][1] if ticks else format_float(10.0**power, 6)))
         return found
 
 
@@ -238,12 +239,12 @@ def _amount(number: float) -> str:
     for size, unit in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.6g}{unit}"
-    return f"{number:.6g}"
+    return format_float(number, 6)
 
 
 def _clock(seconds: float) -> str:
     if abs(seconds) < 60:
-        return f"{seconds:.3g} s"
+        return f"{format_float(seconds, 3)} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02} min"

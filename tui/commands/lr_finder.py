@@ -26,7 +26,7 @@ from tui.commands.options import (
 )
 from tui.terminal.stdout import complain, print_last, say
 from tui.terminal.visible import Control
-from tui.text.numbers import format_loss
+from tui.text.numbers import format_loss, format_rate
 from tui.text.tables import format_json
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _how_far(test: LRFinder) -> str:
     ramp, losses = test.ramp, test.losses
     rate = ramp.rate(len(losses) - 1)
     loss = format_loss(losses.last_smoothed)
-    return f"step {len(losses)}/{ramp.steps} · rate {rate:.1e} · loss {loss}"
+    return f"step {len(losses)}/{ramp.steps} · rate {format_rate(rate)} · loss {loss}"
 
 
 # -- the report ----------------------------------------------------------------------------------
@@ -187,13 +187,16 @@ def _facts(
 def _described(
     ramp: Ramp, losses: Column, suggestion: Suggestion, settings: dict[str, Value], go_on: str
 ) -> str:
+    from engine.config.schema import SETTINGS
+
     rows = [*_picture(ramp, losses, suggestion), "", *_sentence(suggestion.why)]
     if len(losses) < ramp.steps:
-        ended = f"ended at {ramp.rate(len(losses) - 1):.2g}, step {len(losses)} of {ramp.steps}"
+        rate = format_rate(ramp.rate(len(losses) - 1))
+        ended = f"ended at {rate}, step {len(losses)} of {ramp.steps}"
         rows += _sentence(f"the test {ended}: the loss had risen far above its minimum")
     if not settings:
         return "\n".join(rows)
-    words = " and ".join(f"{key} {value:g}" for key, value in settings.items())
+    words = " and ".join(f"{key} {SETTINGS[key].format(value)}" for key, value in settings.items())
     return "\n".join([*rows, f"suggestion: {words}", "", f"  {go_on}"])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from data.errors import InputError, brief, suggest
+from engine.config.setting import format_float
 
 Ends: TypeAlias = tuple[float | None, float | None]
 """The lower and the upper end of an axis; None is left to the chart."""
@@ -52,9 +53,8 @@ def _ends(text: str) -> Ends:
         raise InputError(f"limits are {EXAMPLES}: not {brief(text.strip())}")
     low, high = (_number(part) if part.strip() else None for part in parts)
     if low is not None and high is not None and not low < high:
-        raise InputError(
-            f"the lower limit must be below the upper one: {low:g} is not below {high:g}"
-        )
+        both = f"{format_float(low, 6)} is not below {format_float(high, 6)}"
+        raise InputError(f"the lower limit must be below the upper one: {both}")
     return low, high
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.setting import format_float
 from tui.charts.heatmap import Ink, draw_heatmap
 from tui.inside.layout import Picture, Row, Target, below, beside, cut, guide, window, wrapped
 from tui.terminal.cells import ELLIPSIS, cells_of, plain, shortened
@@ -138,7 +139,7 @@ def _draw_map(one: Health, shown: HealthMap, width: int, height: int, ink: Ink) 
     top = window(at, room, len(names))
     more = _more(top, max(0, len(names) - top - room), ink)
     label = max(min(18 if width < 100 else 30, max(map(len, names), default=0)), len(more)) + 1
-    today = aligned([f"{value:.3g}" for value in shown.values[:, -1].tolist()])
+    today = aligned([format_float(value, 3) for value in shown.values[:, -1].tolist()])
     columns = max(8, width - label - len(today[0]) - 1)
     steps = _sampled(len(shown.steps), columns)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -184,7 +185,7 @@ def _narrowed(name: str, width: int) -> str:
 
 
 def _power(value: float, is_log: bool) -> str:
-    return f"{10**value:.2g}" if is_log else f"{value:.2g}"
+    return format_float(10**value if is_log else value, 2)
 
 
 def _sampled(count: int, most: int) -> list[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.setting import format_float
 from tui.charts.heatmap import Ink, Matrix, draw_heatmap, pooled
 from tui.inside.attention import WIDE, Heads, draw_shaded
 from tui.inside.layout import Picture, Row, below, beside, cut, guide, width_of, wrapped
@@ -156,7 +157,7 @@ def _add_noted(picture: Picture, row: Row, note: str, width: int) -> None:
 
 
 def _exactly(weight: float) -> str:
-    return f"{weight:.4f}" if weight >= 0.001 else f"{weight:.2g}"
+    return f"{weight:.4f}" if weight >= 0.001 else format_float(weight, 2)
 
 
 def _vector(name: str, values: Matrix, most: float, width: int, ink: Ink, *notes: str) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.config.setting import format_float
 from tui.text.lecture import STAGES
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _tensor(stage: Stage) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}" if abs(value) < 100 else f"{value:.3g}"
+    return f"{round(value, 2) + 0.0:.2f}" if abs(value) < 100 else format_float(value, 3)
 
 
 def attention_lines(tokens: tuple[str, ...], rows: tuple[tuple[float, ...], ...]) -> Iterator[str]:

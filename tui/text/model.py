@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.config.schema import Config, tokens_per_step
+from engine.config.setting import format_float
 from tui.text.numbers import format_unit
 from tui.text.tables import format_columns, format_table
 
@@ -104,7 +105,7 @@ def _cells(stage: Stage) -> tuple[str, ...]:
 
 def _figure(value: float) -> str:
     """Format a number in at most seven characters, unless it is huge."""
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    return f"{value:.3f}" if abs(value) < 100 else format_float(value, 4)
 
 
 def _entropy(stage: Stage) -> list[str]:

@@ -67,7 +67,7 @@ def format_loss(value: float | None) -> str:
         return UNKNOWN
     if not math.isfinite(value) or 0.01 <= abs(value) < 1000:
         return f"{value:.3f}"
-    return f"{value:.3g}"
+    return format_float(value, 3)
 
 
 def format_rate(rate: float) -> str:

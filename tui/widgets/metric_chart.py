@@ -12,6 +12,7 @@ from textual import events
 from textual.message import Message
 from textual.reactive import var
 
+from engine.config.setting import format_float
 from tui.text.numbers import format_rate
 from tui.widgets.chart_widget import ChartWidget, Row, Value, cut, length_of, style_of
 from tui.widgets.loss_chart import LIMITS, LossChart, flags_of
@@ -290,9 +291,7 @@ def format_figure(value: float | None, unit: str, suffix: str) -> str:
         return format_rate(value)
     if abs(value) < 1e-3 and suffix:
         return f"0{suffix}"  # beside others of that unit
-    if abs(value) >= 1e5 or 0 < abs(value) < 1e-3:
-        return f"{value:.2e}{suffix}"
-    return f"{value:.{digits}g}{suffix}"
+    return f"{format_float(value, digits)}{suffix}"
 
 
 def scaled(series: Series, factor: float) -> Series:

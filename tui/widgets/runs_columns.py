@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from data.specs import called
 from engine.config.schema import SETTINGS
-from engine.config.setting import Value
+from engine.config.setting import Value, format_float
 from engine.runs.summary import RunSummary
 from tui.charts.sparkline import spark
 from tui.control.runs_view import LEFT_TO_RIGHT, SETTINGS_HERE
@@ -104,7 +104,7 @@ def format_value(key: str, value: Value) -> str:
     """Format a setting for a narrow column; numbers in three digits, which filters match."""
     setting = SETTINGS[key]
     if isinstance(value, float) and value not in setting.special:
-        return f"{value:.3g}"
+        return format_float(value, 3)
     text = setting.format(value)
     return called(text) if setting.several and value else text
 

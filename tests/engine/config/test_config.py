@@ -88,7 +88,7 @@ def test_a_number_out_of_bounds_is_refused_in_one_sentence(key: str) -> None:
 def test_a_number_refused_is_written_as_its_bounds_are() -> None:
     with pytest.raises(ValueError, match="must be 1 to 131,072, not 100,000,000"):
         SETTINGS["model.block_size"].parse("100000000")
-    with pytest.raises(ValueError, match=r"not 1e\+300"):
+    with pytest.raises(ValueError, match="not 1e300"):
         SETTINGS["model.block_size"].parse("1e300")
 
 

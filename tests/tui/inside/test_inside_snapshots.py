@@ -118,7 +118,7 @@ def test_figures_stand_below_each_other_by_their_points() -> None:
         "–",
     ]
     columns = [one.index(".") for one in aligned(["0.5", "12.25", "0.00125"])]
-    assert len(set(columns)) == 1 and len({len(one) for one in aligned(["7", "1e-05"])}) == 1
+    assert len(set(columns)) == 1 and len({len(one) for one in aligned(["7", "1e-5"])}) == 1
 
 
 def test_the_head_that_does_a_thing_most_is_named_whatever_it_is_called() -> None:
