@@ -16,6 +16,7 @@ from tests.tui.conftest import Open, Person, checkpoints
 from tui.control.draft import Draft
 from tui.screens.dialogs import NewRunDialog
 from tui.widgets.settings_list import SettingsList
+from tui.widgets.settings_panel import Detail, SettingsPanel
 
 
 def problem(person: Person, field: str = "#setting-problem") -> str:
@@ -386,6 +387,41 @@ async def test_with_muon_it_is_said_what_each_rate_governs(open_app: Open) -> No
             await person.until(lambda words=words: words in str(help.render()))  # type: ignore[misc]
         person.cockpit.edit({"optim.optimizer": "adamw"})
         assert "no effect now" in str(help.render()) and "with Muon" not in str(help.render())
+
+
+async def test_where_a_description_is_cut_the_key_that_shows_all_of_it_is_told(
+    open_app: Open,
+) -> None:
+    async with open_app({"optim.optimizer": "muon"}, size=(80, 24)) as person:
+        panel = person.cockpit.settings
+        detail = panel.query_one(Detail)
+        await person.press("e")
+        panel.list.go_to("optim.learning_rate")
+        await person.until(lambda: detail.border_title == " … ? shows all ", "what is cut")
+        panel.list.go_to("train.max_steps")
+        await person.until(lambda: not detail.border_title, "a description that fits")
+        panel.list.go_to("optim.learning_rate")
+        await person.press("enter")
+        await person.until(lambda: detail.border_title == " … f1 shows all ", "a key for a field")
+        person.app.preferences.set_key("app.help", "f2")
+        await person.press("escape")
+        await person.until(lambda: detail.border_title == " … f2 shows all ", "the key in force")
+        await person.pilot.resize_terminal(80, 50)
+        await person.until(lambda: not detail.border_title, "room for all of it")
+
+
+async def test_help_has_all_that_the_panel_tells_of_a_setting(open_app: Open) -> None:
+    async with open_app({"optim.optimizer": "muon"}) as person:
+        panel = person.cockpit.settings
+        assert "With Muon for embeddings" in _explained(panel, "optim.learning_rate")
+        assert "No effect now: " in _explained(panel, "data.vocab_size")
+        await person.edit("train.batch_size", "8")
+        assert "Before the edit 4." in _explained(panel, "train.batch_size")
+
+
+def _explained(panel: SettingsPanel, key: str) -> str:
+    panel.list.go_to(key)
+    return panel.explain()
 
 
 def test_a_row_is_laid_out_for_the_width_in_which_it_is_painted() -> None:

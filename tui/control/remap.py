@@ -50,9 +50,15 @@ class Keymap:
         """Return the keys of an action as they are printed."""
         return display(self.keys(group, key))
 
-    def first(self, id: str) -> str:
-        """Return the first key of an action, as ``cockpit.train``, as it is printed."""
-        return display((self.changes.get(id) or DEFAULTS[id]).partition(",")[0])
+    def first(self, id: str, typing: bool = False) -> str:
+        """Return the first key of an action, as ``cockpit.train``, as it is printed.
+
+        Args:
+            typing: Whether that is to be one which types nothing in a field, if it has one.
+        """
+        keys = (self.changes.get(id) or DEFAULTS[id]).split(",")
+        silent = (key for key in keys if typing and len(display(key)) > 1)
+        return display(next(silent, keys[0]))
 
     def in_words(self, text: str) -> str:
         """Return a text with the keys in force in place of ``{cockpit.train}``."""
@@ -111,10 +117,14 @@ def _some(ids: list[str]) -> str:
 USUAL = Keymap()
 
 
-def key_in_force(node: DOMNode, id: str) -> str:
-    """Return the first key of an action, as ``cockpit.train``, in the app that has the widget."""
+def key_in_force(node: DOMNode, id: str, typing: bool = False) -> str:
+    """Return the first key of an action, as ``cockpit.train``, in the app that has the widget.
+
+    Args:
+        typing: Whether that is to be one which types nothing in a field.
+    """
     keymap: Keymap = getattr(node.app, "keymap", USUAL)
-    return keymap.first(id)
+    return keymap.first(id, typing)
 
 
 def _checked(id: str, keys: object) -> str:

@@ -23,6 +23,7 @@ from engine.config.unused import unused
 from tui.control.draft import Draft, settings_named
 from tui.control.effect import SAME, Effect
 from tui.control.keymap import bindings
+from tui.control.remap import key_in_force
 from tui.control.stepping import stepped
 from tui.terminal.visible import visible_line
 from tui.text.numbers import format_count
@@ -48,6 +49,34 @@ class SettingField(Field):
             self.action_end()
 
 
+class Detail(Vertical):
+    """What is told of the setting under the cursor; its upper edge says if there is more of it."""
+
+    DEFAULT_CSS = """
+    Detail { border-top: solid $primary 30%; border-title-align: right; }
+    Detail { border-title-color: $text-muted; border-title-style: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._where = ""
+
+    def say_where(self, words: str) -> None:
+        """Take the words that say where all of it is to be had."""
+        self._where = words
+        self._mark()
+
+    def watch_virtual_size(self) -> None:
+        self._mark()
+
+    def on_resize(self) -> None:
+        self._mark()
+
+    def _mark(self) -> None:
+        is_cut = self.virtual_size.height > self.content_size.height > 0
+        self.border_title = self._where if is_cut else ""
+
+
 class SettingsPanel(Vertical):
     """Shows and edits the draft; what becomes of an edit is its owner's business.
 
@@ -68,7 +97,6 @@ class SettingsPanel(Vertical):
     SettingsPanel #setting-detail {
         height: 8;
         max-height: 60%;
-        border-top: solid $primary 30%;
         padding-right: 1;
     }
     SettingsPanel #setting-editor { display: none; background: $boost; }
@@ -115,7 +143,7 @@ class SettingsPanel(Vertical):
     def compose(self) -> ComposeResult:
         yield Field(id="settings-search", placeholder="words in name or help")
         yield SettingsList(self.draft, id="settings-list")
-        with Vertical(id="setting-detail"):
+        with Detail(id="setting-detail"):
             yield SettingField(id="setting-editor")
             yield ChoiceList(id="setting-choices")
             yield Notice(id="setting-problem")
@@ -142,7 +170,7 @@ class SettingsPanel(Vertical):
         """Return the help of the setting under the cursor, or of its group."""
         key = self._editing or self.list.highlighted_key or ""
         if key in SETTINGS:
-            return _help_of(SETTINGS[key])
+            return _help_of(SETTINGS[key], self.draft)
         section = key.partition(".")[0]
         return f"### {section}\n\n{SECTIONS[section].__doc__}" if section in SECTIONS else ""
 
@@ -385,6 +413,8 @@ class SettingsPanel(Vertical):
             f"against {visible_line(name)}" if name else "· settings"
         )
         self.set_class(self.draft.is_turned, "-next")
+        help_key = key_in_force(self, "app.help", typing=self.editor.has_class("-open"))
+        self.query_one(Detail).say_where(f" … {help_key} shows all ")
         detail = self.query_one("#setting-help", Static)
         key = self._editing or self.list.highlighted_key
         if key in SETTINGS:
@@ -402,12 +432,14 @@ def values_of(one: Setting) -> Sequence[str]:
     return list(one.choices)
 
 
-def _help_of(one: Setting) -> str:
+def _help_of(one: Setting, draft: Draft) -> str:
     """Return all there is to say of a setting, as Markdown."""
-    words = "".join(f", or `{word}`" for word in one.special.values())
+    special = "".join(f", or `{word}`" for word in one.special.values())
     unit = f" {one.unit}" if one.unit else ""
     lines = [f"### {one.key}", one.help]
-    lines += [f"Allowed: {one.bounds}{unit}{words}."] if one.bounds else []
+    told = _with_muon(one, draft), _before(one, draft), _without_effect(one, draft)
+    lines += [f"{words[0].upper()}{words[1:]}." for words in told if words]
+    lines += [f"Allowed: {one.bounds}{unit}{special}."] if one.bounds else []
     default = one.format(one.default)
     lines += [f"Default: `{default}`."] if default else []
     lines += [f"A change takes effect {WHEN_TEXTS[one.when].effect}."]
@@ -429,21 +461,36 @@ def _waiting(draft: Draft) -> str:
     return " · ".join(parts)
 
 
+def _with_muon(one: Setting, draft: Draft) -> str:
+    told = governed(draft.config(), one.key)
+    return f"with Muon {told}" if told else ""
+
+
+def _before(one: Setting, draft: Draft) -> str:
+    """Return which value an edit replaces; empty without one."""
+    before = draft.run_value(one.key) if draft.is_turned else draft.shown_base.get(one.key)
+    if draft.value(one.key) == before:
+        return ""
+    return f"{'this run has' if draft.of_run else 'before the edit'} {one.format(before)}"
+
+
+def _without_effect(one: Setting, draft: Draft) -> str:
+    reason = unused(draft.config()).get(one.key)
+    return f"no effect now: {reason}" if reason else ""
+
+
 def _explained(one: Setting, draft: Draft) -> Text:
-    config, text = draft.config(), Text.assemble((one.key, "bold"), "\n")
-    if told := governed(config, one.key):
-        text.append(f"with Muon {told}\n", "italic")
+    text = Text.assemble((one.key, "bold"), "\n")
+    if told := _with_muon(one, draft):
+        text.append(f"{told}\n", "italic")
     text.append(f"{one.help}\n")
     if one.bounds:
         words = "".join(f", or {word}" for word in one.special.values())
         unit = f" {one.unit}" if one.unit else ""
         text.append(f"{one.bounds}{unit}{words}\n", "dim")
-    before = draft.run_value(one.key) if draft.is_turned else draft.shown_base.get(one.key)
-    if draft.value(one.key) != before:
-        whose = "this run has" if draft.of_run else "before the edit"
-        text.append(f"{whose} {one.format(before)}\n", "yellow")
-    if reason := unused(config).get(one.key):
-        text.append(f"no effect now: {reason}\n", "yellow")
+    for told in (_before(one, draft), _without_effect(one, draft)):
+        if told:
+            text.append(f"{told}\n", "yellow")
     if one.source:
         text.append(f"{one.source}\n", "dim italic")
     when = WHEN_TEXTS[one.when]
