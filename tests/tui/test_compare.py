@@ -32,7 +32,7 @@ from tui.cli import main
 from tui.control.remap import Keymap
 from tui.screens import compare as screens_compare
 from tui.screens.compare import CompareScreen
-from tui.screens.help import keys_of
+from tui.screens.help import TextScreen, help_screen, keys_of
 from tui.terminal.visible import protect_screen
 from tui.widgets.comparison_table import whole_columns
 from tui.widgets.keys_footer import KeysFooter
@@ -90,7 +90,7 @@ class Looker:
         return {str(label): [str(cell) for cell in cells] for label, *cells in rows}
 
     def note(self) -> str:
-        return str(self.screen.query_one("#compare-note", Static).content)
+        return self.screen.note.text
 
     async def until_written(self) -> list[Page]:
         pages = self.screen.beside.pages
@@ -425,6 +425,27 @@ async def test_seeds_are_summed_up(compare: Compare, runs_dir: Path) -> None:
     async with compare(*runs, other) as looker:
         told = "A, B differ in the seed alone: best val 1.600 ± 0.141"
         await looker.until(lambda: told in looker.note(), "the note")
+
+
+async def test_a_note_that_is_cut_says_so_and_the_help_has_all_of_it(
+    compare: Compare, runs_dir: Path
+) -> None:
+    runs = [
+        write_run(
+            runs_dir, f"run-{seed}-{width}", settings={"train.seed": seed, "model.n_embd": width}
+        )
+        for width in (16, 32)
+        for seed in (1, 2)
+    ]
+    async with compare(*runs, size=(80, 24)) as looker:
+        await looker.until(lambda: looker.screen.note.is_cut, "what is cut")
+        shown = str(looker.screen.note.render()).splitlines()
+        assert len(shown) == looker.screen.note.region.height == 1
+        assert shown[0].endswith(" … ? shows all")
+        assert isinstance(page := help_screen(looker.screen, Keymap()), TextScreen)
+        assert page.told == looker.note() and "\n" in page.told
+        await looker.press("c", "c")  # the table alone
+        await looker.until(lambda: not looker.screen.note.is_cut, "room for it")
 
 
 async def test_seeds_are_drawn_as_their_mean_by_a_key(compare: Compare, runs_dir: Path) -> None:

@@ -402,7 +402,7 @@ async def test_the_help_names_every_key(open_app: Open, five: list[Path]) -> Non
         assert isinstance(person.app.screen, TextScreen)
         told = [help for _, help in person.app.screen.keys]
         assert {key.help for key in GROUPS["runs"].keys} <= set(told)
-        assert "gpt-tui runs restore" in person.app.screen.query_one(Markdown).source
+        assert "gpt-tui runs restore" in person.app.screen.query(Markdown).last().source
 
 
 @pytest.mark.parametrize("width", [57, 77, 117, 197, 300])

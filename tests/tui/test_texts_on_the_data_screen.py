@@ -16,6 +16,7 @@ from data.prepared.texts import known_texts
 from tests.data.conftest import Server, send, server
 from tests.tui.conftest import Open, Person
 from tests.tui.test_data_screen import look, seen, until_read
+from tui.corpus.texts import draw_texts
 from tui.screens.data import DataScreen
 from tui.screens.data_texts import RemoveTextDialog
 
@@ -139,3 +140,13 @@ async def test_of_a_file_whose_tokens_are_kept_they_can_be_deleted(open_app: Ope
         await person.until(lambda: person.shows(RemoveTextDialog), "the question")
         await person.press("t")
         await person.until(lambda: not store.entries(), "that they are deleted")
+
+
+def test_the_row_at_the_cursor_is_marked_from_edge_to_edge() -> None:
+    texts = known_texts()
+    picture = draw_texts(texts, 1, "", 120, 30)
+    for number, row in enumerate(picture.rows[1 : len(texts) + 1]):
+        assert sum(len(text) for text, _ in row) == 120
+        assert {style for text, style in row if text.strip()} == (
+            {"cursor"} if number == 1 else {"ink", "dim"}
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from textual.pilot import Pilot
 from textual.screen import ModalScreen
 from textual.theme import BUILTIN_THEMES
 
+from engine.config.presets import preset_config
 from engine.protocol import Status
 from engine.sweeps.queue import Queue
 from tests.tui.inside.answers import look_inside
@@ -25,7 +27,9 @@ from tests.tui.test_queue_snapshots import app_on, queue
 from tests.tui.test_runs_snapshots import runs_after, still_runs
 from tests.tui.test_snapshots import PAUSED, StillApp, after, edit_wrongly, leave, still
 from tests.tui.test_timeline_snapshots import moments, moved
+from tui.app import GptTuiApp
 from tui.charts.heatmap import LEVELS
+from tui.control.run import Launch
 from tui.inside.looks import DARK as DARK_PICTURES
 from tui.inside.looks import LIGHT as LIGHT_PICTURES
 from tui.inside.looks import drawn_in
@@ -169,6 +173,16 @@ async def test_the_terminals_own_colours_are_legible_on_one_another(
             for text, style in on_a_colour:
                 assert style.color and style.color.number is not None, text
                 assert contrast_of(style, ColorSystem.STANDARD) >= GRAPHICS_CONTRAST, text
+
+
+def test_keys_of_the_footer_have_a_colour_of_their_own() -> None:
+    app = GptTuiApp(Launch(preset_config("tiny"), Path("/home/you/runs")))
+    for theme in THEMES:
+        app.theme = theme
+        variables = app.get_css_variables()
+        assert variables["footer-key-foreground"] != variables["footer-description-foreground"], (
+            theme
+        )
 
 
 STYLES = [

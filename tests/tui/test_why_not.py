@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Markdown
 
 from engine.metric_catalogue import CHARTS
 from engine.protocol import Event, RunOpened, State
@@ -18,7 +20,9 @@ from tests.engine.run_folders import write_run
 from tests.tui.conftest import PATIENCE, Open
 from tui.app import summary
 from tui.control.run import RunControl
+from tui.screens.dialogs import Dialog
 from tui.screens.help import TextScreen
+from tui.screens.keyed import KeyedScreen
 from tui.screens.runs import RunsScreen
 from tui.text.notices import seconds_to_read
 from tui.widgets.keys_footer import KeysFooter
@@ -169,6 +173,59 @@ async def test_help_explains_what_has_the_focus(open_app: Open) -> None:
         await person.press("escape", "escape", "p", "f1")
         page = person.app.screen
         assert isinstance(page, TextScreen) and page.before.startswith("### sample.prompt")
+
+
+async def test_help_of_a_screen_begins_with_what_it_shows_and_why(open_app: Open) -> None:
+    keys = {"t": "timeline", "r": "runs", "Q": "queue", "D": "data", "N": "presets",
+            "T": "lr_finder", "L": "lecture", "O": "preferences", "a": "ask_queue"}  # fmt: skip
+    async with open_app() as person:
+        await person.start_and_pause()
+        for key, name in keys.items():
+            await person.press(key)
+            await person.until(lambda name=name: getattr(person.app.screen, "KEYS", "") == name)  # type: ignore[misc]
+            screen = person.app.screen
+            assert isinstance(screen, KeyedScreen)
+            await person.press("f1")
+            page = person.app.screen
+            assert isinstance(page, TextScreen)
+            assert page.before and page.before == person.app.keymap.in_words(screen.ABOUT)
+            await person.until(lambda page=page: page.query("MarkdownParagraph"), "its words")  # type: ignore[misc]
+            first = page.query_one("#page").children[0]
+            assert isinstance(first, Markdown) and first.source == page.before
+            await person.press("escape", "escape")
+            await person.until(lambda: person.app.screen is person.cockpit, "the cockpit")
+
+
+def test_every_screen_that_asks_nothing_says_what_it_is_for() -> None:
+    screens = [one for one in _kinds_of(KeyedScreen) if one.KEYS and not issubclass(one, Dialog)]
+    names = {one.KEYS for one in screens}
+    assert {"compare", "plot", "queue", "timeline", "cockpit", "inside"} <= names
+    silent = {one.KEYS for one in screens if one.explain is KeyedScreen.explain and not one.ABOUT}
+    assert silent == {"page"}  # a text
+
+
+def _kinds_of(kind: type[KeyedScreen[Any]]) -> set[type[KeyedScreen[Any]]]:
+    for name in ("compare", "inside", "key_preferences", "columns_dialog", "sweep_plot", "lecture"):
+        import_module(f"tui.screens.{name}")  # loaded when they are opened
+    below = kind.__subclasses__()
+    return {*below, *(one for each in below for one in _kinds_of(each))}
+
+
+async def test_the_help_has_the_message_behind_the_explanation_unless_it_is_cut(
+    open_app: Open,
+) -> None:
+    async with open_app(size=(80, 24)) as person:
+        await person.start_and_pause()
+        notice = person.cockpit.notice
+        for words, is_first in (("saved", False), ("a sentence of some length " * 20, True)):
+            person.cockpit.say(words)
+            await person.until(lambda cut=is_first: notice.is_cut == cut)  # type: ignore[misc]
+            await person.press("question_mark")
+            page = person.app.screen.query_one("#page")
+            kinds = [one.id or type(one).__name__ for one in page.children]
+            expected = ["message", "Markdown"] if is_first else ["Markdown", "message"]
+            assert kinds[:3] == [*expected, "keys"]
+            await person.press("escape")
 
 
 async def test_help_explains_the_chart_and_the_idea_behind_it(open_app: Open) -> None:

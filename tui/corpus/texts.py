@@ -31,8 +31,12 @@ def draw_texts(
         mark = "> " if number == cursor else "* " if one.name == chosen else "  "
         cells = zip((named(one.name), here(one), kept(one)), HEADER, strict=True)
         row = mark + "".join(padded(shortened(text, room - 1), room) for text, (_, room) in cells)
-        style = "cursor" if number == cursor else "ink"
-        picture.add(*fitted([(row, style), (one.described, "dim")], width), what=("text", number))
+        if number == cursor:
+            whole = padded(row + one.described, width)
+            picture.add(*fitted([(whole, "cursor")], width), what=("text", number))
+        else:
+            parts = [(row, "ink"), (one.described, "dim")]
+            picture.add(*fitted(parts, width), what=("text", number))
     if not texts:
         return picture
     return below(

@@ -146,6 +146,10 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         return self.notice.text
 
     @property
+    def message_is_cut(self) -> bool:
+        return self.notice.is_cut
+
+    @property
     def _user_is_busy(self) -> bool:
         """Whether a screen is open in which one chooses for this run, or a field has the focus."""
         screen = self.app.screen

@@ -58,6 +58,10 @@ class ColumnsDialog(KeyedModalScreen[str | None]):
     }
     """
 
+    ABOUT = (
+        "What the table of runs has columns for: results, and any setting. Without a choice they "
+        "are the settings in which the runs differ, as far as there is room."
+    )
     KEYS = "columns"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 

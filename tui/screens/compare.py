@@ -15,7 +15,7 @@ from textual import getters, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.widgets import ContentSwitcher, Input, Static
+from textual.widgets import ContentSwitcher, Input
 from textual.worker import get_current_worker
 
 from data.errors import InputError
@@ -27,6 +27,7 @@ from tui.screens.keyed import KeyedScreen
 from tui.text.letters import letter_of
 from tui.widgets.comparison_table import ComparisonTable
 from tui.widgets.keys_footer import KeysFooter
+from tui.widgets.notice import Notice
 from tui.widgets.overlay_chart import COLOURS, OverlayChart
 from tui.widgets.samples_compare import SamplesBeside
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 2.0
 REST = 10  # times the duration of reading: reading must not slow down training
 MOST_RUNS = 26
+MOST_OF_NOTE = 8  # rows
 PARTS = ("-both", "-only-chart", "-only-table")  # which of chart and table are shown, in turn
 OF_CHART = (
     "next_axis", "next_metric", "toggle_log", "toggle_window", "toggle_seeds", "move_cursor",
@@ -92,6 +94,12 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
         places: What the letter and colour of each stand for; by default their order.
     """
 
+    ABOUT = (
+        "The comparison has several runs side by side: their curves on one chart, a table of their "
+        "results and of the settings in which they differ, and a text of each. Use it to see what "
+        "a change of settings was worth: whether a curve falls faster, or further, and whether one "
+        "can read the difference."
+    )
     HELP = HELP_PAGE
     CSS_PATH = "../styles/compare.tcss"
     AUTO_FOCUS = "ComparisonTable"
@@ -104,6 +112,7 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
     chart = getters.query_one(OverlayChart)
     table = getters.query_one(ComparisonTable)
     beside = getters.query_one(SamplesBeside)
+    note = getters.query_one("#compare-note", Notice)
 
     @property
     def pointed_chart(self) -> OverlayChart:
@@ -132,7 +141,7 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
         with ContentSwitcher(initial="differences", id="below"):
             yield ComparisonTable(id="differences")
             yield SamplesBeside(id="beside")
-        yield Static(id="compare-note")
+        yield Notice(id="compare-note")
         yield KeysFooter()
 
     @property
@@ -273,9 +282,25 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
         lines += seed_lines(self.runs, [self._letter(run.path) for run in self.runs])
         if self._left_out:
             lines.append(f"{MOST_RUNS} runs fit on a chart: the last {self._left_out} are left out")
-        note = self.query_one("#compare-note", Static)
-        note.update("\n".join(lines))
-        note.display = bool(lines)
+        self.note.say("\n".join(lines), "hint")
+
+    def on_resize(self) -> None:
+        self._limit_note()
+
+    def _limit_note(self) -> None:
+        """Leave chart and table the room that they need; the help has all of the note."""
+        is_short = self.size.height < self.VERTICAL_BREAKPOINTS[1][0]
+        is_table = self.has_class(PARTS[2])
+        lines = MOST_OF_NOTE if not is_short else MOST_OF_NOTE // 2 if is_table else 1
+        self.note.limit(lines, self.size.width - 2, f"{self.key_of('app.help')} shows all")
+
+    @property
+    def message(self) -> str:
+        return self.note.text
+
+    @property
+    def message_is_cut(self) -> bool:
+        return self.note.is_cut
 
     # -- keys ------------------------------------------------------------------------------------
 
@@ -377,6 +402,7 @@ class CompareScreen(ChartActions, KeyedScreen[None]):
         now = next((part for part in PARTS if self.has_class(part)), PARTS[0])
         self.remove_class(now)
         self.add_class(PARTS[(PARTS.index(now) + 1) % len(PARTS)])
+        self._limit_note()
         self.refresh_bindings()
 
     def action_table(self) -> None:

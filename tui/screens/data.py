@@ -46,6 +46,12 @@ TICK_SECONDS = 1.0
 class DataScreen(PictureScreen[dict[str, Any] | None]):
     """Looks at the text of the open run, or of the next one; its result is what to set, or None."""
 
+    ABOUT = (
+        "This screen shows what a model learns from: the text, the tokens that it is cut into, and "
+        "the batches in which the model gets them. Look here before you train, and whenever a loss "
+        "is not what you expect: the text may be too short for the model, have odd characters, or "
+        "be cut into tokens that do not suit it. The text of the next run is chosen here, too."
+    )
     CSS_PATH = "../styles/data.tcss"
     KEYS = "data"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)

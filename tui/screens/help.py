@@ -39,12 +39,13 @@ class TextScreen(KeyedModalScreen[None]):
         before: str = "",
         more: str = "",
         message: str = "",
+        message_first: bool = False,
     ) -> None:
         super().__init__()
         self.keys = list(keys)  # and what they do
         self.text = text or table_of(self.keys)
         self._title, self.before, self._more = title, before, more
-        self._shown = message  # of the screen below
+        self.told, self._message_first = message, message_first  # of the screen below
 
     def compose(self) -> ComposeResult:
         from textual.widgets import Markdown  # its parser is not loaded before the first paint
@@ -52,10 +53,13 @@ class TextScreen(KeyedModalScreen[None]):
         with Page(id="page") as page:
             page.border_title = self._title
             page.border_subtitle = f"{self.key_of('page.back')}: back"
-            if self._shown:
-                yield Static(Text(f"{self._shown}\n"), id="message")
+            message = Static(Text(f"{self.told}\n"), id="message")
+            if self.told and self._message_first:
+                yield message
             if self.before:
                 yield Markdown(self.before)
+            if self.told and not self._message_first:
+                yield message
             yield Static(self.text, id="keys")
             if self._more:
                 yield Markdown(self._more)
@@ -66,8 +70,11 @@ def help_screen(screen: Screen[Any], keymap: Keymap) -> TextScreen:
     """Return the help of what has the focus, the keys of its screen, and the screen's ``HELP``."""
     keys = keys_of(screen, keymap)
     before, more = keymap.in_words(_of_focused(screen)), keymap.in_words(screen.HELP or "")
-    message = screen.message if isinstance(screen, KeyedScreen) else ""
-    return TextScreen("help", None, keys, before, more, message)
+    if not isinstance(screen, KeyedScreen):
+        return TextScreen("help", None, keys, before, more)
+    # whoever sees that a message is cut asks for the rest of it
+    cut = screen.message_is_cut
+    return TextScreen("help", None, keys, before, more, screen.message, message_first=cut)
 
 
 def table_of(keys: Iterable[tuple[str, str]]) -> Table:

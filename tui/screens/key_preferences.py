@@ -46,6 +46,10 @@ class KeyPreferencesScreen(KeyedModalScreen[None]):
 
     KEYS = "keys"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+    ABOUT = (
+        "All that keys do, and which keys. Change them if your terminal has a key for itself, or "
+        "to have those that you know from elsewhere."
+    )
     HELP = (
         "Enter on an action waits for its new key, and {keys.add} for a further one; {keys.reset} "
         "gives the action its own again. A key that another action of the screen has is refused. "

@@ -25,10 +25,12 @@ class KeyedScreen(Screen[ScreenResultType]):
     """A screen with a footer of its keys, where its messages appear, too.
 
     Attributes:
+        ABOUT: What it shows and why one would use it: its help begins with that.
         KEYS: Its group in the key table.
         QUEUE_GOES_ON: Whether the next queued run starts behind it.
     """
 
+    ABOUT = ""
     KEYS = ""
     QUEUE_GOES_ON = False
 
@@ -52,10 +54,19 @@ class KeyedScreen(Screen[ScreenResultType]):
         """Take an event of the engine; return whether it answers this screen alone."""
         return False
 
+    def explain(self) -> str:
+        """Return what it shows now, as Markdown, for its help."""
+        return self.ABOUT
+
     @property
     def message(self) -> str:
-        """The message that stays on the screen, which may be cut there; its help has it whole."""
+        """The message that stays on the screen; its help has it, too."""
         return ""
+
+    @property
+    def message_is_cut(self) -> bool:
+        """Whether there is more of the message than the screen shows."""
+        return False
 
     def key_of(self, id: str) -> str:
         """Return the key in force of an action, as ``cockpit.train``; the first of several."""

@@ -97,10 +97,14 @@ class LectureScreen(KeyedScreen[str]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     KEYS = "lecture"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
-    HELP = (
+    ABOUT = (
         "The models of Karpathy's *Let's build GPT*, from a table of pairs to a GPT; each adds "
-        "something to the one before. The code is read from the program that is installed, the "
-        "forward pass is a real one.\n\n"
+        "something to the one before. Use it to learn what each part of a GPT is for: read the "
+        "lesson, look at the code and at the numbers that go through it, and train the model to "
+        "see what the part is worth."
+    )
+    HELP = (
+        "The code is read from the program that is installed, the forward pass is a real one.\n\n"
         "`{lecture.train}` trains the model in a new run. What was trained is found from the runs: "
         "○ not tried, ◐ begun, ● trained, ✓ as good as in the video. A run counts if its preset "
         "and its model are those of the lecture; losses compare on the lecture's text alone. "

@@ -47,6 +47,12 @@ class LRFinderScreen(KeyedScreen[dict[str, Any] | None]):
         request_id: Of the test; events of an earlier one are ignored.
     """
 
+    ABOUT = (
+        "A short training shows how the loss falls while the learning rate rises from a very small "
+        "one to a very large one: too small a rate learns nothing, too large a one makes the loss "
+        "jump up. Use it to begin with a rate that suits the model, the batch and the text, "
+        "instead of a guess."
+    )
     AUTO_FOCUS = ""
     CSS_PATH = "../styles/lr_finder.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]

@@ -45,7 +45,10 @@ class PreferencesScreen(KeyedModalScreen[None]):
 
     KEYS = "preferences"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
-    HELP = "Preferences are those of the app; settings are those of a run."
+    ABOUT = (
+        "Preferences are those of the app: how it looks, what its keys are, when it calls you. "
+        "They are kept in a file and hold for all runs; settings are those of a run."
+    )
     DEFAULT_CSS = """
     PreferencesScreen {
         #values, #value { display: none; }

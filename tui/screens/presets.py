@@ -59,10 +59,15 @@ class PresetsScreen(KeyedScreen[str]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     KEYS = "presets"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
+    ABOUT = (
+        "A preset is a set of settings with a name: how large the model is, and how it is trained. "
+        "Use one to begin with settings that are known to work, instead of setting each of them. "
+        "The lecture's models are those of Karpathy's *Let's build GPT*: each adds something to "
+        "the one before."
+    )
     HELP = (
-        "A preset is a set of settings with a name. The lecture's models are those of Karpathy's "
-        "*Let's build GPT*: each adds something to the one before. `{presets.take}` takes a preset "
-        "over for the next run; the text stays. `gpt-tui --preset NAME` begins with one.\n\n"
+        "`{presets.take}` takes a preset over for the next run; the text stays. "
+        "`gpt-tui --preset NAME` begins with one.\n\n"
         f"Parameters are counted {COUNTED}."
     )
 

@@ -63,6 +63,12 @@ class QueueTable(DataTable[Text]):
 class QueueScreen(KeyedScreen[None]):
     """A table of the queue, to view and rearrange."""
 
+    ABOUT = (
+        "The queue has the runs that are to be trained one after the other, without anybody at the "
+        "keyboard: the runs of sweeps, and others that were added in the cockpit. Use it to try "
+        "several settings overnight; in the morning `{queue.order}` puts the run with the lowest "
+        "loss at the top."
+    )
     CSS_PATH = "../styles/queue.tcss"
     AUTO_FOCUS = ""  # the table has it once it has rows
     KEYS = "queue"

@@ -40,6 +40,11 @@ class QueueDialog(KeyedModalScreen[str | None]):
     CSS_PATH = "../styles/queue.tcss"
     AUTO_FOCUS = "#axes"  # enter adds at once; the settings above it can be scrolled, too
     VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]
+    ABOUT = (
+        "This puts the edited settings into the queue, whose runs are trained one after the other: "
+        "one run, or one for each combination of the values to try. Use it to leave the choice of "
+        "a setting to an experiment."
+    )
     KEYS = "ask_queue"
     BINDINGS: ClassVar[list[BindingType]] = bindings(KEYS)
 

@@ -82,6 +82,11 @@ export runs.
 class RunsScreen(KeyedScreen[None]):
     """A table of all runs, kept up to date, with actions on them."""
 
+    ABOUT = (
+        "All runs in the folder of runs: what they have reached, and with which settings. Use it "
+        "to find a run again, to see what worked best, and to open, compare, tag "
+        "or delete runs."
+    )
     HELP = HELP_PAGE
     CSS_PATH = "../styles/runs.tcss"
     AUTO_FOCUS = ""  # the table has it once it has rows

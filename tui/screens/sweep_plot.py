@@ -51,6 +51,11 @@ class SweepPlotScreen(KeyedScreen[str | None]):
         colour_of: Returns the style of the letter at a place.
     """
 
+    ABOUT = (
+        "The plot shows the loss, or another figure, of several runs over a setting in which they "
+        "differ. Use it to see which value is the best, how much depends on it, and whether the "
+        "best one lies at the edge of those that were tried, so that it pays to go further."
+    )
     HELP = HELP_PAGE
     CSS_PATH = "../styles/sweep_plot.tcss"
 

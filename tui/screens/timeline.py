@@ -51,6 +51,11 @@ class Choice:
 class TimelineScreen(KeyedScreen[Choice | None]):
     """The past of the open run; its result is what to do, or None."""
 
+    ABOUT = (
+        "The timeline has the run as it was at any of its steps: the losses, and the text that the "
+        "model wrote then. Use it to watch the text become better, to go back to a step before "
+        "something went wrong, or to start another run from there."
+    )
     AUTO_FOCUS = ""
     CSS_PATH = "../styles/timeline.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]

@@ -30,6 +30,7 @@ TRUECOLOR, STANDARD = ColorSystem.TRUECOLOR, ColorSystem.STANDARD
 TEXT_CONTRAST, GRAPHICS_CONTRAST = 4.5, 3.0
 PROJECTOR_CONTRAST = 10.0, 7.0  # of text and of graphics
 CURSOR_CONTRAST = 1.25  # of the row of a cursor that is not in use
+KEY_COLOUR = "footer-key-foreground"
 GREY, TINT = 0.03, 0.09  # chroma, at most
 SLACK = 0.05  # above a contrast, as colours are rounded
 PIXELS = re.compile("▀+")  # on a background of its own: two colours that are a value each
@@ -363,6 +364,9 @@ class LegibleApp(App[ReturnType], Generic[ReturnType]):
         if not self.current_theme.ansi:
             depth = self.color_depth if isinstance(self._filters[-1], Legible) else TRUECOLOR
             variables |= _legible_variables(variables, depth)
+            if variables[KEY_COLOUR] == variables["footer-description-foreground"]:
+                # chosen for a footer in the theme's own colour, which ours has not
+                variables[KEY_COLOUR] = variables["accent"]
         return variables
 
 

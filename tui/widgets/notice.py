@@ -47,6 +47,7 @@ class Notice(Static):
         self.advice: Advised | None = None  # what is shown, if it is advice
         self._links: dict[str, str] = {}  # the action behind a click on some words
         self._limit: tuple[int, int, str] | None = None  # lines, columns, what is behind a cut
+        self.is_cut = False
 
     def advise(self, advice: Advised) -> None:
         """Show advice, with the keys that act on it."""
@@ -105,7 +106,9 @@ class Notice(Static):
             text.stylize(Style(meta={"@click": action}), at, at + len(words))
         if self._limit is not None:
             lines, columns, more = self._limit
-            text = _cut(text, lines, max(columns, 1), f" … {more}")
+            cut = _cut(text, lines, max(columns, 1), f" … {more}")
+            self.is_cut = cut is not text
+            text = cut
         self.update(text)
 
 

@@ -30,7 +30,7 @@ class RunPreview(Container):
     RunPreview #preview-words {
         width: 1fr; height: 1fr; margin-left: 2; scrollbar-size-vertical: 1;
     }
-    RunPreview #preview-text { height: auto; }
+    RunPreview #preview-text { height: auto; padding-right: 1; }
     """
 
     details = getters.query_one(RunDetails)
