@@ -87,7 +87,7 @@ class FileText:
         head = "".join(held)
         name = self.source.inner_name
         structure = structure_of(head, name)
-        if found := rows_in(head, name, structure, bool(self._options.field)):
+        if found := rows_in(head, name, structure, self._options.field):
             called, self._rows = found
             self._rows_text = self._rows_text or RowsText(
                 self.name, self.source.spec, called, self._options

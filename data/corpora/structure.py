@@ -16,24 +16,26 @@ from data.corpora.json_rows import (
     parsed,
 )
 from data.corpora.normalize import MARK
-from data.corpora.table_rows import delimiter_of, table_rows
+from data.corpora.table_rows import delimiter_of, has_names, table_rows
 
 LINES_OF_JSON = ("jsonl", "ndjson")
 TABLES = ("csv", "tsv")
 TURNS = re.compile(r'"(chat_)?messages"\s*:\s*\[\s*(\{|$)')  # as chat programs export them
 TREE = re.compile(r'"mapping"\s*:\s*\{\s*"[^"]*"\s*:\s*\{')  # of turns, as ChatGPT does
 OBJECTS = re.compile(r'\s*\[\s*\{\s*"')  # an array of them begins
+WITH_NAMES = "with names in its first line"
+WITHOUT_NAMES = "without names in its first line"
 Rows = Callable[[Iterator[str]], Iterator[Any]]
 
 
-def rows_in(head: str, name: str, structure: str, is_asked: bool) -> tuple[str, Rows] | None:
+def rows_in(head: str, name: str, structure: str, asked: str) -> tuple[str, Rows] | None:
     """Return what a text is that consists of rows, and what yields them; None for other texts.
 
     Args:
         head: Its beginning.
         name: Of the file. What its suffix says is believed sooner.
         structure: What ``structure_of`` says of it.
-        is_asked: Whether the setting ``data.field`` names a field.
+        asked: The setting ``data.field``; empty guesses.
     """
     head, suffix = head.removeprefix(MARK), name.lower().rpartition(".")[2]
     if structure == "JSON lines" or (suffix in LINES_OF_JSON and _has_json_line(head)):
@@ -46,9 +48,11 @@ def rows_in(head: str, name: str, structure: str, is_asked: bool) -> tuple[str, 
     if structure == "JSON" and head.lstrip().startswith("{") and is_chat(head):
         return "the JSON of a chat", json_object
     is_list = suffix in TABLES and _names_text(head)
-    if is_list or (structure in ("CSV", "tab-separated values") and (suffix in TABLES or is_asked)):
+    if is_list or (structure in ("CSV", "tab-separated values") and (suffix in TABLES or asked)):
         delimiter = delimiter_of(head, suffix == "tsv" or structure == "tab-separated values")
-        return structure or "CSV", lambda pieces: table_rows(pieces, delimiter)
+        is_named = has_names(head, delimiter, asked)
+        called = f"{structure or 'CSV'} {WITH_NAMES if is_named else WITHOUT_NAMES}"
+        return called, lambda pieces: table_rows(pieces, delimiter, is_named)
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from data.corpora.file_text import AS_IT_STANDS, READ_AS
 from data.corpora.normalize import DOS, MAC, MARKS, PARTS, UNICODE
 from data.corpora.rows_text import EXPORTED, OF_FIELD, left_out_rows
+from data.corpora.structure import WITH_NAMES, WITHOUT_NAMES
 from data.program import named
 from data.sources.tally import Tally
 
@@ -38,7 +39,7 @@ def sentences(spec: str, tally: Tally, skipped: Tally, field: str) -> Iterator[s
         if what.startswith(EXPORTED):
             yield f"{_files(name, tally, what)} {what} is learned"
         if OF_FIELD in what:
-            yield f"{_files(name, tally, what)} {what} is learned; data.field names another"
+            yield f"{_files(name, tally, what)} {what} is learned; {_other_field(what)}"
     if field and not any(OF_FIELD in one or one.startswith(EXPORTED) for one in tally.counts):
         yield f"data.field {field!r} changes nothing: {name} has no rows with fields"
     if left_out := left_out_rows(tally).described():
@@ -52,6 +53,14 @@ def sentences(spec: str, tally: Tally, skipped: Tally, field: str) -> Iterator[s
             f"{name} has {PARTS} ({tally.first[PARTS]}), learned as they are: "
             "--set data.normalize=nfc joins them"
         )
+
+
+def _other_field(what: str) -> str:
+    """Return how another field is learned, or the first line of a table is read otherwise."""
+    if WITHOUT_NAMES in what:
+        return "data.field takes another number, or a name from that line if it has names"
+    by_number = ", or the number of a column if that line is text" if WITH_NAMES in what else ""
+    return f"data.field names another{by_number}"
 
 
 def _files(name: str, tally: Tally, what: str) -> str:

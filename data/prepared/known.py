@@ -39,7 +39,7 @@ from data.tokenizers import Tokenizer, load_tokenizer
 from data.tokenizers.kinds import Wanted as WantedTokenizer
 from data.tokenizers.kinds import make_tokenizer, needs_text
 
-FORMAT = 2  # of the notes; another where texts are read or tokenizers made in another way
+FORMAT = 3  # of the notes; another where texts are read or tokenizers made in another way
 RECENT_NS = 2 * 10**9
 FACTS = ("name", "characters", "size", "count", "sha256", "source", "note", "told")
 

@@ -290,7 +290,8 @@ class DataConfig:
         "auto", "The encoding of the text, such as cp1252 or gbk; auto recognises it."
     )
     field: str = setting(
-        "", "The field or column that has the texts of JSON, CSV and Parquet; empty guesses."
+        "",
+        "The field that has the texts of JSON, CSV and Parquet, or a CSV's column; empty guesses.",
     )
     normalize: str = setting(
         "none",

@@ -86,9 +86,8 @@ def test_the_rows_are_the_documents_and_their_field_is_told(here: Path, name: st
     assert texts(corpus) == TEXTS
     assert texts(corpus) == TEXTS  # it can be read again
     assert corpus.count == len(TEXTS)
-    assert corpus.told[-1].endswith(
-        ", of which the field 'text' is learned; data.field names another"
-    )
+    told = ", of which the field 'text' is learned; data.field names another"
+    assert told in corpus.told[-1]
     assert CALLED.get(name.rpartition(".")[2], "") in corpus.told[-1]
     (here / "lines.jsonl").write_bytes(as_lines(ROWS))
     assert corpus.sha256 == load_corpus("lines.jsonl").sha256  # whatever they are kept in
@@ -135,6 +134,57 @@ def test_rows_of_another_number_of_columns_are_broken(here: Path) -> None:
 def test_a_single_column_of_a_usual_name_is_a_table(here: Path) -> None:
     (here / "a.csv").write_text('text\n"one, two"\nthree\n')
     assert texts(load_corpus("a.csv")) == ["one, two", "three"]
+
+
+HEADERLESS = {
+    "numbered.csv": ("1,Two roads diverged in a wood\n2,And sorry I could not\n3,Then took\n", 2),
+    "labels.tsv": ("ham\tOk.\nspam\tWin a prize now, call us\nham\tI am on my way home\n", 2),
+    "speakers.csv": (
+        "Ann,I was there before you.\nBob,Never in your life was it so.\nCleo,They said we go.\n",
+        2,
+    ),
+    "pairs.tsv": ("Go.\tGeh.\nHi there.\tGrüß dich.\nRun now!\tLauf jetzt!\n", 2),
+    "dates.csv": ('2024-01-05,"rain, then sun"\n2024-01-06,"sun without a cloud"\n', 2),
+}
+
+
+@pytest.mark.parametrize("name", HEADERLESS)
+def test_a_first_line_like_the_others_is_a_row(here: Path, name: str) -> None:
+    body, column = HEADERLESS[name]
+    (here / name).write_text(body)
+    rows = list(csv.reader(body.splitlines(), delimiter="\t" if name.endswith("tsv") else ","))
+    corpus = load_corpus(name)
+    assert texts(corpus) == [row[column - 1] for row in rows]
+    assert texts(corpus) == [row[column - 1] for row in rows]  # it can be read again
+    assert corpus.told[0].endswith(
+        f"without names in its first line, of which the field '{column}' is learned; data.field "
+        "takes another number, or a name from that line if it has names"
+    )
+    assert texts(load_corpus(name, Options(field="1"))) == [row[0] for row in rows]
+    named = load_corpus(name, Options(field=rows[0][1]))
+    assert texts(named) == [row[1] for row in rows[1:]]
+    assert "with names in its first line" in named.told[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "id,verse\n1,Two roads diverged in a wood\n2,And sorry I could not\n",
+        "Name,Quote\nAnn,I was there before you.\nBob,Never in your life was it so.\n",
+        "When,What do you think?\n2024-01-05,The food is very good.\n2024-01-06,All of it was.\n",
+        "a,b\nx,y\nz,w\n",  # nothing tells: as most tables have names
+    ],
+)
+def test_a_first_line_of_names_is_none(here: Path, body: str) -> None:
+    (here / "a.csv").write_text(body)
+    rows = list(csv.DictReader(body.splitlines()))
+    corpus = load_corpus("a.csv")
+    last = list(rows[0])[-1]
+    assert corpus.count == len(rows)
+    assert corpus.told[0].startswith("a.csv is CSV with names in its first line, of which the")
+    assert corpus.told[0].endswith("names another, or the number of a column if that line is text")
+    assert texts(load_corpus("a.csv", Options(field="2"))) == [last, *(row[last] for row in rows)]
+    assert "it has" in problem_with("a.csv", field="3")
 
 
 def test_a_conversation_is_its_turns_after_who_says_them(here: Path) -> None:
