@@ -45,6 +45,11 @@ class Split:
     train_starts: Offsets = field(default_factory=no_starts)
     val_starts: Offsets = field(default_factory=no_starts)
 
+    @property
+    def longest_context(self) -> int:
+        """The most tokens of a window that both have, and the target after it; 0 if none has."""
+        return max(0, min(len(self.train), len(self.val)) - 1)
+
 
 def split_tokens(tokens: Tokens, val_share: float = 0.1) -> Split:
     """Split off the last `val_share` of the tokens for validation, as nanoGPT does.
@@ -67,10 +72,10 @@ def check_long_enough(split: Split, block_size: int, is_one_text: bool = True) -
     Raises:
         InputError: One is too short.
     """
-    needed, shortest = block_size + 1, min(len(split.train), len(split.val))
-    if shortest >= needed:
+    needed, longest = block_size + 1, split.longest_context
+    if block_size <= longest:
         return
-    shorter = f", or set model.block_size to {shortest - 1} or less" if shortest > 1 else ""
+    shorter = f", or set model.block_size to {longest} or less" if longest else ""
     if not is_one_text and len(split.train) >= needed:
         raise InputError(
             f"The validation text is too short: it gives {len(split.val):,} tokens, and a "

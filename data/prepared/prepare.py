@@ -86,6 +86,16 @@ def tokens_of(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Tokeniz
     except CannotWrite:
         if _needed(corpus, tokenizer) > MOST_IN_MEMORY:
             raise
+    return in_memory(corpus, tokenizer, watcher)
+
+
+def in_memory(corpus: Corpus, tokenizer: Tokenizer, watcher: Watcher) -> Tokenized:
+    """Return the tokens of a text that is not large, which are not kept.
+
+    Raises:
+        InputError: The text cannot be read or encoded.
+        Cancelled: `watcher.cancelled` returned true.
+    """
     import numpy as np
 
     dtype, parts, ends, done = dtype_of(tokenizer.vocab_size), [], list[int](), 0
@@ -168,6 +178,7 @@ def _prepared(
         sha256=work.sha256(),
         written=written,
         documents=work.done.starts,
+        vocab_size=tokenizer.vocab_size,
     )
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
     note(made)

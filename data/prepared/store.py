@@ -54,6 +54,7 @@ class Prepared:
         sha256: The hash of the tokens' file.
         written: The time of that file, in ns since 1970, as long as nobody has touched it.
         documents: How many there are, each with its end; 0 if they are not kept apart.
+        vocab_size: Of the tokenizer; 0 if it was not noted.
     """
 
     name: str
@@ -67,6 +68,13 @@ class Prepared:
     written: int
     format: int = FORMAT
     documents: int = 0
+    vocab_size: int = 0
+
+    @property
+    def tokenizer_named(self) -> str:
+        """The tokenizer, with the size of the vocabulary where texts can have several."""
+        is_sized = self.tokenizer == "bpe" and self.vocab_size
+        return f"{self.tokenizer} {self.vocab_size}" if is_sized else self.tokenizer
 
     @property
     def folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from data.corpora.load import load_corpus
 from data.download import Watcher
 from data.errors import InputError
 from data.prepared.known import Reading, told_once
-from data.prepared.prepare import tokens_of
+from data.prepared.prepare import Tokenized, in_memory, tokens_of
 from data.prepared.split import split_of
 from data.prepared.token_file import is_token_file, read_token_file, validation_beside
 from data.program import named
@@ -20,6 +21,8 @@ from data.tokenizers import Tokenizer, make_tokenizer
 from data.tokenizers.kinds import check_tokenizer
 from engine.config.schema import Config, DataConfig, ModelConfig
 from engine.machine.memory import check_memory
+
+MOST_SHORT = 1 << 20  # bytes of a text whose tokens are made to see how many they are
 
 
 def load_text(config: Config, watcher: Watcher) -> tuple[Corpus, Tokenizer, Split]:
@@ -98,11 +101,38 @@ def split_texts(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, watcher:
     Raises:
         InputError: They cannot be made, or parted as is wanted.
     """
-    made = tokens_of(corpus, tokenizer, watcher)
+    return _split(tokens_of, corpus, tokenizer, data, watcher)
+
+
+def _split(
+    made_by: Callable[[Corpus, Tokenizer, Watcher], Tokenized],
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    data: DataConfig,
+    watcher: Watcher,
+) -> Split:
+    made = made_by(corpus, tokenizer, watcher)
     if corpus.validation is None:
         return split_of(made, data)
-    val = tokens_of(corpus.validation, tokenizer, watcher)
+    val = made_by(corpus.validation, tokenizer, watcher)
     return Split(made.tokens, val.tokens, made.starts, val.starts)
+
+
+def longest_context(corpus: Corpus, data: DataConfig, watcher: Watcher) -> int | None:
+    """Return the largest ``model.block_size`` that a short text is long enough for.
+
+    None of a text that is not short, or that cannot be tokenized; its tokens are not kept.
+
+    Raises:
+        Cancelled: `watcher.cancelled` returned true.
+    """
+    if corpus.size > MOST_SHORT:
+        return None
+    try:
+        tokenizer = make_tokenizer(data, corpus, watcher)
+        return _split(in_memory, corpus, tokenizer, data, watcher).longest_context
+    except InputError:  # it is told where the text is trained on
+        return None
 
 
 def told_of_texts(

@@ -235,6 +235,41 @@ def test_a_text_is_prepared_listed_and_deleted(cli: Cli, notes: Path) -> None:
     assert cli("data", "rm", "--prepared").code == 0
 
 
+def test_texts_prepared_with_bpe_are_listed_with_their_vocabulary(cli: Cli, notes: Path) -> None:
+    for size in (258, 270):
+        how = ("--set", "data.tokenizer=bpe", "--set", f"data.vocab_size={size}")
+        cli("data", "prepare", notes / "a.txt", *how)
+    listed = cli("data", "list", "--prepared").out
+    assert "bpe 258 " in listed and "bpe 270 " in listed
+    facts = json.loads(cli("data", "list", "--prepared", "--json").out)
+    assert {one["vocab_size"] for one in facts} >= {258, 270}
+    cli("data", "rm", "--prepared")
+
+
+@pytest.mark.parametrize("action", ["info", "prepare"])
+def test_of_a_short_text_the_command_that_is_printed_trains(
+    cli: Cli, tmp_path: Path, action: str
+) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("to be or not\n" * 20)
+    small = ("--preset", "tiny", "--set", "train.max_steps=1", "--set", "system.threads=1")
+    for asked in ((), ("--set", "model.block_size=999")):
+        line = cli("data", action, path, *asked).out.splitlines()[-1]
+        assert line.endswith("--set model.block_size=25")
+        assert cli(*line.split()[2:], *small).code == 0
+    path.write_text("to")
+    assert cli("data", action, path).out.splitlines()[-1].startswith("  train    on a longer text")
+    path.write_text("to be or not\n" * 2000)
+    assert "block_size" not in cli("data", action, path).out
+
+
+def test_looking_at_a_text_keeps_none_of_its_tokens(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "only looked at.txt"
+    path.write_text("to be or not\n" * 20)
+    cli("data", "info", path)
+    assert path.name not in cli("data", "list", "--prepared").out
+
+
 def test_a_tokenizer_that_is_not_there_is_told_before_a_text_is_read(cli: Cli, notes: Path) -> None:
     for words in (("data", "info", notes), ("train", "--data", notes)):
         answer = cli(*words, "--set", "data.tokenizer=bpee")

@@ -75,7 +75,7 @@ def _list_prepared(as_json: bool) -> int:
         return EXIT_DONE
     rows = [("text", "tokenizer", "tokens", "size")]
     rows += [
-        (named(one.name), one.tokenizer, f"{one.tokens:,}", format_unit(one.size, "B"))
+        (named(one.name), one.tokenizer_named, f"{one.tokens:,}", format_unit(one.size, "B"))
         for one in entries()
     ]
     put(format_columns(rows, wrap=True))

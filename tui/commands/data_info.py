@@ -26,7 +26,7 @@ from tui.text.tables import format_columns, format_json
 if TYPE_CHECKING:
     from data.corpora.corpus import Corpus
     from data.corpora.describe import Description
-    from engine.config.schema import DataConfig
+    from engine.config.schema import Config, DataConfig
 
 MOST_SHOWN = 200  # distinct characters
 
@@ -34,10 +34,11 @@ MOST_SHOWN = 200  # distinct characters
 def info(argv: list[str]) -> int:
     """``gpt-tui data info SPEC …``."""
     from data.corpora.describe import describe
+    from engine.runs.text import longest_context
 
     args = spec_parser("info", "Read a text, and show what is in it.").parse_args(argv)
-    watcher = Watcher(say_started)
-    corpus = corpus_to_read(args, data_settings(args), watcher)
+    settings, watcher = settings_of(args), Watcher(say_started)
+    corpus = corpus_to_read(args, settings.data, watcher)
     texts = [corpus, *([corpus.validation] if corpus.validation else [])]
     described = [(one, describe(one, watcher)) for one in texts]
     if args.json:
@@ -46,7 +47,8 @@ def info(argv: list[str]) -> int:
         return EXIT_DONE
     rows = _rows("text", *described[0])
     rows += [row for one in described[1:] for row in _rows("validation", *one)]
-    put(f"{format_columns(rows, wrap=True)}\n{train_command(args)}")
+    longest = longest_context(corpus, settings.data, watcher)
+    put(f"{format_columns(rows, wrap=True)}\n{train_command(args, settings, longest)}")
     return EXIT_DONE
 
 
@@ -62,8 +64,8 @@ def spec_parser(action: str, help: str) -> Parser:
     return parser
 
 
-def data_settings(args: argparse.Namespace) -> DataConfig:
-    """Return the settings of the texts that are named, and those of ``--set data.NAME=VALUE``."""
+def settings_of(args: argparse.Namespace) -> Config:
+    """Return the settings of a run on the texts that are named, with those of ``--set``."""
     from engine.config.schema import Config
 
     assignments, problems = parse_assignments(args.set)
@@ -71,7 +73,8 @@ def data_settings(args: argparse.Namespace) -> DataConfig:
     if problems or more:
         raise InputError(*problems, *more)
     data = config.data
-    return dataclasses.replace(data, corpus=join_specs(args.specs), val=args.val or data.val)
+    texts = dataclasses.replace(data, corpus=join_specs(args.specs), val=args.val or data.val)
+    return dataclasses.replace(config, data=texts)
 
 
 def corpus_to_read(args: argparse.Namespace, data: DataConfig, watcher: Watcher) -> Corpus:
@@ -88,11 +91,19 @@ def corpus_to_read(args: argparse.Namespace, data: DataConfig, watcher: Watcher)
     return corpus
 
 
-def train_command(args: argparse.Namespace) -> str:
-    """Return the command that trains on the texts that are named."""
+def train_command(args: argparse.Namespace, settings: Config, longest: int | None) -> str:
+    """Return the command that trains on the texts that are named.
+
+    Args:
+        longest: The largest context that they are long enough for, if they are short.
+    """
+    if longest == 0:
+        return "  train    on a longer text: this one has no window to train or to validate on"
     words = " ".join(f"--data {quoted(one)}" for one in args.specs)
     words += "".join(f" --val {quoted(one)}" for one in specs_of(args.val or ()))
     words += "".join(f" --set {quoted(one)}" for one in args.set)
+    if longest is not None and longest < settings.model.block_size:
+        words += f" --set model.block_size={longest}"  # the last one counts
     return f"  train    {program()} train {words}"
 
 

@@ -11,7 +11,7 @@ from data.errors import InputError, reason_of
 from data.paths import typed_path
 from data.program import named
 from tui import EXIT_DONE
-from tui.commands.data_info import corpus_to_read, data_settings, spec_parser, train_command
+from tui.commands.data_info import corpus_to_read, settings_of, spec_parser, train_command
 from tui.commands.options import say_started
 from tui.terminal.stdout import put
 from tui.text.numbers import format_path, format_unit
@@ -36,7 +36,8 @@ def prepare(argv: list[str]) -> int:
         "--bin", metavar="FOLDER", help="also write nanoGPT's train.bin and val.bin there"
     )
     args = parser.parse_args(argv)
-    settings, watcher = data_settings(args), Watcher(say_started)
+    config, watcher = settings_of(args), Watcher(say_started)
+    settings = config.data
     corpus = corpus_to_read(args, settings, watcher)
     tokenizer = make_tokenizer(settings, corpus, watcher)
     if args.bin and tokenizer.vocab_size > NANOGPT_TOKENS:
@@ -75,7 +76,7 @@ def prepare(argv: list[str]) -> int:
         ),
         *(("note", one) for one in told),
     ]
-    put(f"{format_columns(rows, wrap=True)}\n{train_command(args)}")
+    put(f"{format_columns(rows, wrap=True)}\n{train_command(args, config, split.longest_context)}")
     return EXIT_DONE
 
 
@@ -93,6 +94,7 @@ def prepared_facts(one: Prepared) -> dict[str, object]:
         "name": one.name,
         "sha256": one.corpus_sha256,
         "tokenizer": one.tokenizer,
+        "vocab_size": one.vocab_size,
         "characters": one.characters,
         "tokens": one.tokens,
         "documents": max(one.documents, 1),

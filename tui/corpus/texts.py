@@ -65,6 +65,6 @@ def _details(one: KnownText, chosen: str, width: int) -> Picture:
     ]
     picture = wrapped(" · ".join(about), width, "title")
     for made in one.prepared:
-        tokens = f"prepared: {made.tokenizer}, {format_count(made.tokens, 'token')}"
+        tokens = f"prepared: {made.tokenizer_named}, {format_count(made.tokens, 'token')}"
         picture.add((f"{tokens}, {format_unit(made.size, 'B')}", "dim"))
     return picture
