@@ -28,7 +28,13 @@ from engine.runs.tokenizer_file import read_tokenizer
 
 
 class TextMissing(InputError):
-    """A text of a run is not where it was, is another one now, or cannot be tokenized."""
+    """A text of a run is not where it was, is another one now, or cannot be tokenized.
+
+    Attributes:
+        in_app: The same for a person who has the run open in the app, where other commands help.
+    """
+
+    in_app: InputError | None = None
 
 
 @dataclass(frozen=True)
@@ -131,11 +137,13 @@ class _Suggestion:
     places: Places
     changes: Mapping[str, Value]
 
-    def command(self, option: str) -> str:
+    def commands(self, option: str) -> tuple[str, str]:
+        """Return what continues the run without a screen, and what opens it in the app."""
         there = {"--data": self.places.data, "--val": self.places.val, option: ""}
         named_too = "".join(f" {name} {quoted(place)}" for name, place in there.items() if place)
         more = f" {format_options(as_typed(self.changes))}" if self.changes else ""
-        return f"{program()} train --resume {typed_name(self.run)}{named_too} {option} PATH{more}"
+        words = f"{typed_name(self.run)}{named_too} {option} PATH"
+        return f"{program()} train --resume {words}{more}", f"{program()} open {words}"
 
 
 @dataclass(frozen=True)
@@ -191,10 +199,11 @@ class _Text:
         text = f"the text {name} that the run {suggested.run.name!r} is {purpose} on"
         if now:
             return TextMissing(f"{self.option} is not {text} ({why})")
-        return TextMissing(
-            f"{text} was not found ({why}): put it back, or name where it is: "
-            f"{suggested.command(self.option)}"
-        )
+        way_out = f"{text} was not found ({why}): put it back, or name where it is: "
+        resume, reopen = suggested.commands(self.option)
+        error = TextMissing(f"{way_out}{resume}")
+        error.in_app = InputError(f"{way_out}{reopen}")
+        return error
 
 
 def _kept(known: TextFacts, tokenizer: Tokenizer) -> Corpus | None:

@@ -49,7 +49,7 @@ from engine.remote.client import Unreachable
 from engine.remote.server import EngineServer
 from engine.runs.database import Unreadable
 from engine.runs.folder import LOG_FILE, RunIsTaken, RunLock, find_run, is_locked, typed_name
-from engine.runs.known_text import NOWHERE_ELSE, Places
+from engine.runs.known_text import NOWHERE_ELSE, Places, TextMissing
 from engine.runs.open import RunFiles, new_run, open_run
 from engine.session.attached import Attached, attach
 from engine.session.elsewhere import AttachedElsewhere, Elsewhere
@@ -289,8 +289,9 @@ class EngineLoop:
             InputError: It cannot be read, either.
         """
         metrics = MetricStore()
+        shown = (isinstance(why, TextMissing) and why.in_app) or why
         try:
-            viewer = Viewer(find_run(command.run), metrics, self._emit, why)
+            viewer = Viewer(find_run(command.run), metrics, self._emit, shown)
         except (InputError, OSError, ValueError, sqlite3.Error):
             raise why from None
         self.metrics = metrics

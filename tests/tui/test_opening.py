@@ -114,7 +114,7 @@ async def test_a_run_without_its_text_is_shown_and_goes_on_when_the_text_is_name
         async with open_app(run=run) as person:
             opened = await person.until_heard(RunOpened)
             assert opened.watching and opened.step == person.status.step > 0
-            command = f"gpt-tui train --resume {typed_name(run)} --data PATH"
+            command = f"gpt-tui open {typed_name(run)} --data PATH"
             await person.until(lambda: command in person.notice.replace("\n", " "))
             steps, losses = person.app.control.metrics.column("train_loss").snapshot()[:2]
             assert len(steps) == len(losses) == opened.step
