@@ -250,6 +250,7 @@ class RunOpened(Event, frozen=True):
     elsewhere: str = ""  # HOST:RUN if another machine does; ``path`` is a copy of its records
     characters: str = ""  # that a prompt may have; empty if it may have any
     vocab_size: int = 0
+    begins: str = ""  # what an empty prompt is, in words; empty if that is not known
 
 
 class Controlled(Event, frozen=True):

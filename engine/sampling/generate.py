@@ -262,6 +262,13 @@ def start_tokens(prompt: str, tokenizer: Tokenizer) -> list[int]:
     return [0] if tokenizer.unknown("\n") else [int(token) for token in tokenizer.encode("\n")]
 
 
+def beginning(tokenizer: Tokenizer) -> str:
+    """Return what an empty prompt begins with, in words."""
+    if tokenizer.end_of_text is None and not tokenizer.unknown("\n"):
+        return "a new line"
+    return tokenizer.token_text(start_tokens("", tokenizer)[0])
+
+
 def write(
     frozen: Frozen,
     tokenizer: Tokenizer,

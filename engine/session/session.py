@@ -35,7 +35,7 @@ from engine.runs.checkpoint_names import LATEST, pin, unpin
 from engine.runs.folder import typed_name
 from engine.runs.open import RunFiles
 from engine.sampling.background import Sampler
-from engine.sampling.generate import seeds_from, start_tokens
+from engine.sampling.generate import beginning, seeds_from, start_tokens
 from engine.session.advisor import Advisor
 from engine.session.build import build_trainer, described_crash
 from engine.session.ending import Pruner, is_at_end, is_complete, way_on, why_ended
@@ -276,6 +276,7 @@ class Session:
                 last_sample=files.database.newest_id("samples"),
                 characters=files.tokenizer.alphabet,
                 vocab_size=files.tokenizer.vocab_size,
+                begins=beginning(files.tokenizer),
                 request_id=request_id,
             )
         )

@@ -2,10 +2,13 @@ r"""The fields of the sampling pane: a prompt of several lines, and nothing type
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual import events
 from textual.widgets import Input, Static
 
+from data.specs import join_specs
 from engine.protocol import Adjusted, Command, Refused, Sample, SampleFinished, SampleStarted
 from tests.tui.conftest import Open, Person
 
@@ -41,6 +44,21 @@ async def test_several_lines_are_pasted_as_such(open_app: Open) -> None:
         assert record and record.settings["prompt"] == "The a\nI am he"
         await person.press("escape")
         assert field(person, "prompt").value == r"The a\nI am he"  # what holds, on one line
+
+
+async def test_an_empty_prompt_says_what_the_text_begins_with(
+    open_app: Open, small_text_file: Path, tmp_path: Path
+) -> None:
+    async with open_app() as person:
+        assert field(person, "prompt").placeholder == "empty: a new document or line"
+        await person.start_and_pause()
+        assert field(person, "prompt").placeholder == "empty: a new line"
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(small_text_file.read_text())
+    several = join_specs([str(tmp_path / name) for name in ("a.txt", "b.txt")])
+    async with open_app({"data.corpus": several}) as person:
+        await person.start_and_pause()
+        assert field(person, "prompt").placeholder == "empty: <|endoftext|>"
 
 
 @pytest.mark.parametrize(

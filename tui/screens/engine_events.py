@@ -129,7 +129,7 @@ class EngineEventHandler:
         control.note_seeds(one.seed for one in records)
         model = control.draft.base.model
         context = model.block_size if model.architecture == "gpt" else 1
-        self._screen.samples.open_run(records, control.characters, context)
+        self._screen.samples.open_run(records, control.characters, context, event.begins)
         self._screen.show_settings()
         self._show_warnings(self._preparation_warnings)
         elsewhere = event.watching or bool(event.attached)

@@ -11,6 +11,8 @@ from textual.widgets import Input, Label
 from engine.config.escapes import escape
 from tui.control.keymap import bindings
 
+EMPTY_PROMPT = "empty: a new document or line"  # where it is not known which
+
 
 class Field(Input):
     """A compact field that Escape leaves, by the screen's action ``leave_field``.

@@ -21,7 +21,7 @@ from data.tokenizers import without_token
 from engine.config.schema import SETTINGS
 from engine.config.setting import Value
 from engine.protocol import TokenOdds
-from tui.widgets.field import Field, FieldLabel
+from tui.widgets.field import EMPTY_PROMPT, Field, FieldLabel
 from tui.widgets.notice import Notice
 from tui.widgets.text_view import Passage, TextView
 
@@ -266,7 +266,7 @@ class SamplePane(Vertical):
     def on_mount(self) -> None:
         self.border_title = "sample"
         self.screen.screen_layout_refresh_signal.subscribe(self, self._fit)
-        self._fields[0].placeholder = "empty: a new line"
+        self._fields[0].placeholder = EMPTY_PROMPT
         self._redraw()
 
     def _fit(self, _screen: Screen[Any]) -> None:
@@ -309,14 +309,20 @@ class SamplePane(Vertical):
     # -- samples ---------------------------------------------------------------------------------
 
     def open_run(
-        self, records: list[SampleRecord], characters: Set[str] = frozenset(), context: int = 0
+        self,
+        records: list[SampleRecord],
+        characters: Set[str] = frozenset(),
+        context: int = 0,
+        begins: str = "",
     ) -> None:
         """Another run is shown, with these samples.
 
         Args:
             characters: That a prompt may have; none if that is not known.
             context: How many tokens the model sees; each is a character where those are known.
+            begins: What an empty prompt is; empty if that is not known.
         """
+        self._fields[0].placeholder = f"empty: {begins}" if begins else EMPTY_PROMPT
         self._val_losses = {}
         self._characters, self._block_size = characters, context if characters else 0
         self.prompt_field.forget_history()

@@ -17,7 +17,7 @@ from textual.worker import get_current_worker
 
 from data.errors import InputError
 from engine.config.schema import SETTINGS
-from tui.widgets.field import Field, FieldLabel
+from tui.widgets.field import EMPTY_PROMPT, Field, FieldLabel
 
 if TYPE_CHECKING:
     from textual.worker import Worker
@@ -84,7 +84,7 @@ class SamplesBeside(Vertical):
     def compose(self) -> ComposeResult:
         with Horizontal(id="prompt-line"):
             yield FieldLabel("prompt")
-            prompt = Field(placeholder="empty: a new line")
+            prompt = Field(placeholder=EMPTY_PROMPT)
             prompt.escaped = True
             yield prompt
         yield Static(id="how")

@@ -6,10 +6,11 @@ import pytest
 
 from data.errors import InputError
 from data.tokenizers import CharTokenizer
+from data.tokenizers.byte_level import ByteTokenizer
 from engine.config.schema import SampleConfig
 from engine.sampling import generate as writing_module
 from engine.sampling.frozen import Frozen, freeze
-from engine.sampling.generate import Generation, Text, seeds_from, start_tokens, write
+from engine.sampling.generate import Generation, Text, beginning, seeds_from, start_tokens, write
 from tests.engine.models import VOCAB, small_model
 
 TOKENIZER = CharTokenizer("\n" + "".join(map(chr, range(40, 40 + VOCAB - 1))))
@@ -102,6 +103,13 @@ def test_an_empty_prompt_starts_on_a_new_line() -> None:
     assert start_tokens("ab", CharTokenizer("ab")) == [0, 1]
     with pytest.raises(InputError):
         start_tokens("c", CharTokenizer("ab"))
+
+
+def test_what_an_empty_prompt_begins_with_is_told() -> None:
+    assert beginning(TOKENIZER) == "a new line"
+    assert beginning(CharTokenizer("ab")) == "a"
+    assert beginning(CharTokenizer("a\n", has_end_of_text=True)) == "<|endoftext|>"
+    assert beginning(ByteTokenizer(has_end_of_text=True)) == "<|endoftext|>"
 
 
 def test_a_text_that_is_broken_off_gives_up_what_it_held_back() -> None:
