@@ -71,6 +71,7 @@ from engine.runs.database import back_up
 from engine.runs.folder import DATABASE_FILE, typed_name
 from engine.runs.own_files import check_own_files, has_only, remove_own_folder
 from engine.runs.sqlite import BESIDE
+from engine.training.sharding import Sharding
 from engine.training.trainer import Trainer
 
 FORMAT = 1
@@ -135,6 +136,8 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) 
     On a GPU the copy stays there, which takes a moment, unless there is no room for it.
     """
     state = {"format": FORMAT, "step": trainer.step, "tokens": trainer.tokens, **state}
+    if trainer.sharding:
+        return Snapshot(trainer.step, *_gathered(trainer, trainer.sharding, light), state)
     model = model_tensors(trainer.evaluated_model)
     optimizer = None if light else optimizer_tensors(trainer)
     if trainer.device.type == "cuda":
@@ -148,6 +151,20 @@ def take_snapshot(trainer: Trainer, state: dict[str, Any], light: bool = False) 
             copied.record()
             return Snapshot(trainer.step, *copies, state, copied)
     return Snapshot(trainer.step, _copy(model), optimizer and _copy(optimizer), state)
+
+
+def _gathered(
+    trainer: Trainer, sharding: Sharding, light: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """Return weights and optimizer state of a sharded model, whole and on the CPU."""
+    of_model = sharding.names
+    of_optimizer = [] if light else sharding.state_names(trainer.optimizer)
+    tensors = sharding.gather([*of_model, *of_optimizer], trainer.optimizer)
+    model = {name: tensors.pop(name) for name in of_model}
+    if light:
+        return model, None
+    numbers = sharding.numbers(trainer.optimizer) | _loss_scale_tensors(trainer)
+    return model, tensors | _copy(numbers)
 
 
 def model_tensors(model: LanguageModel) -> dict[str, Tensor]:
@@ -168,13 +185,24 @@ def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
     }
     if trainer.average:  # the model of a checkpoint is what was evaluated
         tensors |= {f"{name}/{TRAINED}": weight for name, weight in named.items()}
-    if trainer.loss_scale:
-        tensors |= {f"{LOSS_SCALE}/{k}": v for k, v in trainer.loss_scale.state().items()}
-    return tensors
+    return tensors | _loss_scale_tensors(trainer)
+
+
+def _loss_scale_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    state = trainer.loss_scale.state() if trainer.loss_scale else {}
+    return {f"{LOSS_SCALE}/{name}": tensor for name, tensor in state.items()}
 
 
 def restore(trainer: Trainer, snapshot: Snapshot) -> None:
     assert snapshot.optimizer is not None
+    if trainer.sharding:
+        tensors = snapshot.model | snapshot.optimizer
+        numbers = {name: tensor for name, tensor in tensors.items() if not tensor.dim()}
+        of_run = {"step": snapshot.state["step"], "tokens": snapshot.state["tokens"]}
+        trainer.team.tell("load", numbers, names=list(tensors), **of_run)
+        _restore_parts(trainer, trainer.sharding, list(tensors), tensors)
+        trainer.step, trainer.tokens = of_run["step"], of_run["tokens"]
+        return
     own = optimizer_tensors(trainer)
     states: dict[str, dict[str, Tensor]] = {}
     for key, tensor in snapshot.optimizer.items():
@@ -200,10 +228,30 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
 
 def restore_as_told(trainer: Trainer, message: dict[str, Any], tensors: dict[str, Tensor]) -> None:
     """Restore what another process has restored, and told with "load"."""
+    if trainer.sharding:
+        _restore_parts(trainer, trainer.sharding, message["names"], tensors)
+        trainer.step, trainer.tokens = message["step"], message["tokens"]
+        return
     parts: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
     for name, tensor in tensors.items():
         parts[not name.startswith(MODEL_PREFIX)][name.removeprefix(MODEL_PREFIX)] = tensor
     restore(trainer, Snapshot(message["step"], *parts, message))
+
+
+def _restore_parts(
+    trainer: Trainer, sharding: Sharding, names: list[str], tensors: dict[str, Tensor]
+) -> None:
+    """Restore this process's part of a sharded model.
+
+    Args:
+        tensors: All of them in process 0; in the others single numbers alone.
+    """
+    of_scale = [name for name in names if name.startswith(f"{LOSS_SCALE}/")]
+    if of_scale and trainer.loss_scale:
+        trainer.loss_scale.restore({name.rpartition("/")[2]: tensors[name] for name in of_scale})
+    names = [name for name in names if name not in of_scale]
+    sharding.load(names, tensors, trainer.optimizer)
+    trainer.forget_whole()
 
 
 def _into(own: Tensor | None, saved: Tensor, device: torch.device, what: str) -> Tensor:

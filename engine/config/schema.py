@@ -21,6 +21,7 @@ from data.reading import parse_toml, read_regular
 from data.specs import specs_of
 from engine.config.escapes import parse_probes, parse_stops
 from engine.config.setting import Setting, Value, When, format_float, setting, settings_of
+from engine.config.shared_steps import misfits_of_a_divided_model, misfits_of_shards
 from engine.program import program
 
 MOST_BYTES = 2**17  # of a config.toml
@@ -686,6 +687,9 @@ class SystemConfig:
         choices=("auto", "exact", "fast"),
         seldom=True,
     )
+    shard: bool = setting(
+        False, "Divide a model among processes (FSDP2), which it is too large for.", seldom=True
+    )
 
 
 @dataclass(frozen=True)
@@ -778,27 +782,13 @@ class Config:
                 f"train.batch_size times train.grad_accum_steps is {sequences:,} sequences a step, "
                 f"and at most {MOST_SEQUENCES:,} can be drawn: lower one of them"
             )
-        problems += self._misfits_of_shards(sequences)
+        problems += misfits_of_shards(self.train, sequences)
+        problems += misfits_of_a_divided_model(self)
         if self.system.compile and self.system.kernels == "native":
             problems.append(
                 "system.compile generates its own kernels: turn it off for system.kernels native"
             )
         return problems
-
-    def _misfits_of_shards(self, sequences: int) -> list[str]:
-        shards = self.train.shards
-        if shards.bit_count() != 1:
-            near = 1 << (shards.bit_length() - 1)
-            return [f"train.shards is {shards}, and must be a power of two, such as {near}"]
-        if sequences % shards == 0:
-            return []
-        accumulated = self.train.grad_accum_steps
-        step = shards // math.gcd(shards, accumulated)
-        batch = max(step, round(self.train.batch_size / step) * step)
-        return [
-            f"the {sequences:,} sequences of a step cannot be divided into {shards} shards of the "
-            f"same size: set train.batch_size to {batch}"
-        ]
 
 
 SECTIONS: dict[str, Any] = {

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -58,11 +58,14 @@ class Team:
         rank: The number of this process, from 0.
         size: How many there are.
         is_broken: One of them is lost.
+        in_passing: What to do about messages that interrupt nothing, by their first word.
     """
 
     def __init__(self) -> None:
         self.rank, self.size = LEADER, 1
         self.is_broken = False
+        self.in_passing: dict[str, Callable[[Message, dict[str, Tensor]], object]] = {}
+        self._store: Store | None = None
         self._heartbeat: Heartbeat | None = None
         self._control: Any = None  # the group for messages, on the CPU
         self._same_machine: SameMachine | None = None  # in place of groups, if all are on one
@@ -96,8 +99,16 @@ class Team:
                 f"{JOIN_SECONDS:.0f} seconds ({_first_line(error)}): look above for one that "
                 f"ended, and start the run again"
             ) from None
-        self.rank, self.size = rank, size
+        self.rank, self.size, self._store = rank, size, store
         self._heartbeat = Heartbeat(store, rank, size)
+
+    def form_group(self) -> None:
+        """Have a group of PyTorch, which divided models need; the others hear of it."""
+        if self.size == 1 or dist.is_initialized():
+            return
+        self.tell("group")
+        with self.noticing():
+            dist.init_process_group("gloo", store=self._store, rank=self.rank, world_size=self.size)
 
     @property
     def leads(self) -> bool:
@@ -120,15 +131,25 @@ class Team:
             return
         of = {name: [str(t.dtype)[6:], list(t.shape)] for name, t in (tensors or {}).items()}
         text = json.dumps({"do": do, "tensors": of, **facts}).encode()
-        with self._noticing():
+        with self.noticing():
             self._broadcast(torch.tensor([len(text)]))
             self._broadcast(torch.frombuffer(bytearray(text), dtype=torch.uint8))
             for tensor in (tensors or {}).values():
                 self._broadcast(_bytes_of(tensor.detach().cpu()))
 
     def hear(self) -> tuple[Message, dict[str, Tensor]]:
-        """Wait for the next message of process 0; return it with its tensors, on the CPU."""
-        with self._noticing():
+        """Wait for the next message of process 0; return it with its tensors, on the CPU.
+
+        What is to be done ``in_passing`` is done meanwhile.
+        """
+        while True:
+            message, tensors = self._hear()
+            if message["do"] not in self.in_passing:
+                return message, tensors
+            self.in_passing[message["do"]](message, tensors)
+
+    def _hear(self) -> tuple[Message, dict[str, Tensor]]:
+        with self.noticing():
             length = torch.zeros(1, dtype=torch.long)
             self._broadcast(length)
             text = torch.zeros(int(length), dtype=torch.uint8)
@@ -175,7 +196,7 @@ class Team:
         """
         if self.size == 1:
             return
-        with self._noticing():
+        with self.noticing():
             if self._same_machine:
                 self._same_machine.add_up(numbers)
                 return
@@ -206,7 +227,7 @@ class Team:
             ProcessLost: Nothing was copied.
         """
         assert self._same_machine
-        with self._noticing():
+        with self.noticing():
             self._same_machine.exchange(tensors)
 
     def _exchange(self, partner: int, mine: Tensor, theirs: Tensor) -> None:
@@ -223,17 +244,23 @@ class Team:
             return
         with suppress(ProcessLost):
             self.tell("end")
-        self._heartbeat = self._control = None
+        self._heartbeat = self._control = self._store = None
+        self.in_passing = {}
         if self._same_machine:
             self._same_machine.close()
             self._same_machine = None
-        else:
+        if dist.is_initialized():
             with suppress(RuntimeError):
                 dist.destroy_process_group()
         self.rank, self.size = LEADER, 1
 
     @contextmanager
-    def _noticing(self) -> Iterator[None]:
+    def noticing(self) -> Iterator[None]:
+        """Notice that another process is lost, while something is done with all of them.
+
+        Raises:
+            ProcessLost: One is.
+        """
         try:
             yield
         except torch.OutOfMemoryError:

@@ -170,6 +170,9 @@ class _Replaying:
         device = self._run_state.trainer.runtime.device
         if device != "cpu":
             yield f"it was trained on {device}, whose sums do not always come in the same order"
+        parts = [one.processes for one in self._runtimes.values() if one.shard]
+        if any(number > 1 for number in parts):
+            yield f"its model was divided among {max(parts)} processes, which sum in another order"
         for before, now in (
             (known.get("versions", {}), versions()),
             (known.get("hardware", {}), hardware(device)),

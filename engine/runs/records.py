@@ -70,6 +70,7 @@ class ResolvedRuntime(TypedDict):
     cuda_graph: NotRequired[bool]
     processes: NotRequired[Annotated[int, Meta(ge=1, le=65536)]]
     reduce: NotRequired[Literal["exact", "fast"]]
+    shard: NotRequired[bool]
 
 
 class RuntimeFacts(TypedDict):
@@ -115,6 +116,7 @@ class SummaryFacts(TypedDict, total=False):
     precision: Word | None
     threads: Count | None
     processes: Count
+    sharded: bool
     memory: Memory | None
     changed: dict[Word, bool | int | float | str | None]  # settings since the run began, as now
     sparkline: Annotated[list[float | None], Meta(max_length=MOST_POINTS)]

@@ -45,6 +45,7 @@ class RunSummary:
     precision: str | None = None
     threads: int | None = None  # of each process
     processes: int = 1
+    sharded: bool = False  # each of them has a part of the model
     corpus: str = ""
     corpus_note: str = ""  # not empty if the text is a stand-in
     created: float = 0.0

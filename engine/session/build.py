@@ -69,6 +69,8 @@ def build_trainer(
     runtime = _settle(files, config, known, recorder, step, report, warn)
     check_team(config, runtime.device)
     use_threads(runtime.threads)
+    if runtime.shard:
+        TEAM.form_group()
     report("building the model")
     with refusing_failures(no_room(runtime.device)):
         trainer = Trainer(config, runtime, files.split, files.tokenizer.vocab_size, TEAM)
@@ -171,7 +173,8 @@ def _settled_before(meta: Facts) -> dict[str, Any] | None:
         return None
     # runs from before there was a choice of kernels, or graphs, continue as they were
     return {
-        "asked": {"kernels": "auto", "cuda_graph": True, "reduce": "auto"} | known["asked"],
+        "asked": {"kernels": "auto", "cuda_graph": True, "reduce": "auto", "shard": False}
+        | known["asked"],
         "resolved": {"kernels": "torch", "cuda_graph": False} | known["resolved"],
     }
 
@@ -205,6 +208,9 @@ def _keep_settled(config: Config, known: dict[str, Any]) -> Config:
     kept = {k: v for k, v in resolved.items() if asked[k] == before.get(k)}
     if asked["compile"] != before["compile"]:
         kept.pop("kernels", None)  # which of them auto takes follows from that
+    if asked["shard"] != before["shard"]:
+        for follows in ("kernels", "cuda_graph", "reduce"):
+            kept.pop(follows, None)
     return config.replace({f"system.{k}": v for k, v in kept.items()})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import mmap
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from engine.checkpoint.store import restore_as_told
 from engine.config.schema import Config, config_from_dict
 from engine.distributed.environment import local_processes
 from engine.distributed.team import TEAM, Instead, Message
+from engine.model import build_model
+from engine.model.empty import WithoutValues
 from engine.training.runtime import use_threads
 from engine.training.trainer import Runtime, Trainer
 
@@ -34,6 +37,11 @@ def check_team(config: Config, device: str) -> None:
             f"the steps of this run are divided into {shards} parts (train.shards), so {TEAM.size} "
             f"processes cannot share them: use {fewer}, or begin a new run with "
             f"--set train.shards={1 << (TEAM.size - 1).bit_length()}"
+        )
+    if config.system.shard and TEAM.size > 1 and device not in ("cpu", "cuda"):
+        raise InputError(
+            f"system.shard divides a model among CPUs or NVIDIA GPUs, and not on {device}: use "
+            f"--set system.device=cpu, or leave it off"
         )
     if device == "cuda" and here > torch.cuda.device_count():
         raise InputError(
@@ -69,20 +77,34 @@ def follow() -> None:
     while message["do"] != "end":
         try:
             trainer = _carry_out(message, tensors, trainer)
-            while True:  # while process 0 does nothing, the next gradients are computed already
+            # while process 0 does nothing, the next gradients are computed already; of a sharded
+            # model no process can compute any alone
+            while trainer and not trainer.sharding:
                 trainer.train_step()
+            message, tensors = TEAM.hear()
         except Instead as told:
             message, tensors = told.message, told.tensors
 
 
-def _carry_out(message: Message, tensors: Tensors, trainer: Trainer | None) -> Trainer:
+def _carry_out(message: Message, tensors: Tensors, trainer: Trainer | None) -> Trainer | None:
     if message["do"] == "begin":
         return _build(message, tensors)
+    if message["do"] == "group":
+        TEAM.form_group()
+        return trainer
     assert trainer
     if message["do"] == "adjust":
         trainer.adjust(config_from_dict(message["config"]))
     elif message["do"] == "evaluate":
-        trainer.evaluate(message["whole"])
+        model = trainer.model
+        with WithoutValues():  # process 0 sends them
+            other = build_model(model.config, model.vocab_size) if message["other"] else None
+        trainer.evaluate(message["whole"], other)
+    elif message["do"] == "gather":
+        assert trainer.sharding
+        trainer.sharding.gather(message["names"], trainer.optimizer)
+    elif message["do"] == "train":
+        trainer.train_step()
     elif message["do"] == "load":
         restore_as_told(trainer, message, tensors)
     else:
@@ -99,6 +121,9 @@ def _build(message: Message, tensors: Tensors) -> Trainer:
     trainer = Trainer(config, runtime, split, message["vocab_size"], TEAM)
     if runtime.compile:
         trainer.compile()
+    if trainer.sharding:  # they give up no step: process 0 does them between two passes, too
+        for do in ("adjust", "evaluate", "gather"):
+            TEAM.in_passing[do] = partial(_carry_out, trainer=trainer)
     return trainer
 
 

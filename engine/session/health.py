@@ -34,7 +34,9 @@ class HealthWatch:
 
     def is_due(self, step: int) -> bool:
         """Whether a step is measured; by its number alone, so that a resumed run has the same."""
-        interval = self._run_state.trainer.config.eval.health_interval
+        trainer = self._run_state.trainer
+        # of a sharded model no process has all gradients of a layer
+        interval = 0 if trainer.sharding else trainer.config.eval.health_interval
         return bool(interval) and (step == 1 or step % interval == 0)
 
     def measure(self, result: StepResult) -> Health:

@@ -134,6 +134,7 @@ class Outlet:
             "precision": trainer.runtime.precision,
             "threads": trainer.runtime.threads,
             "processes": trainer.runtime.processes,
+            "sharded": trainer.sharding is not None,
             "parameters": self._run_state.parameters,
             VAL_ACCURACY: self._run_state.losses.val_accuracy,
             "corpus": self._run_state.files.corpus.name,

@@ -250,7 +250,7 @@ class Results:
         if not path.is_dir():
             return None
         try:
-            return read_model(path).to(run_state.trainer.device)
+            return read_model(path).to(run_state.trainer.whole_device)
         except InputError as error:
             self._outlet.warn(f"the best weights so far cannot be measured again: {error}")
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,9 @@ class Rewinder:
     def abort(self) -> None:
         """Bring the trainer back to where the run is."""
         run_state = self._run_state
+        if run_state.trainer.is_lost:
+            self.under_way = False
+            return
         run_state.go_to(read_checkpoint(self._saving.path))
         run_state.adjustments.read_journal(run_state.files.database, run_state.lineage())
         run_state.apply_journal(self._outlet.warn)  # changes made since that checkpoint
@@ -279,6 +283,8 @@ def _nearest_snapshot(run_state: RunState, step: int, way: Lineage, warn: Say) -
 def untrained(run_state: RunState) -> Snapshot:
     """Return a snapshot of the run before its first step."""
     files, runtime = run_state.files, run_state.trainer.runtime
+    if run_state.trainer.sharding:  # there may be no room on the device for a whole one
+        runtime = replace(runtime, device="cpu")
     trainer = Trainer(files.config, runtime, files.split, files.tokenizer.vocab_size)
     return RunState(files, trainer, run_state.recorder).snapshot()
 

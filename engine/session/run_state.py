@@ -182,12 +182,12 @@ class RunState:
         loss = self.losses.train_loss
         if loss is None or math.isfinite(loss):
             return False
-        model = self.trainer.model
+        model = self.trainer.whole_model
         first = self.trainer.split.val[: model.config.block_size].astype(np.int64)  # (T,)
         was_training = model.training
         model.eval()
         with torch.no_grad():
-            logits = model(torch.from_numpy(first)[None].to(self.trainer.device))  # (1, T, V)
+            logits = model(torch.from_numpy(first)[None].to(self.trainer.whole_device))  # (1, T, V)
         model.train(was_training)
         return not bool(torch.isfinite(logits).all())
 

@@ -126,8 +126,12 @@ class Session:
     def subject(self) -> Subject:
         """The model as it is now, to look into."""
         files = self.files
+        try:
+            model = self.trainer.evaluated_model
+        except ProcessLost as lost:
+            raise self._saved_after(lost) from None
         return Subject(
-            self.trainer.evaluated_model,
+            model,
             files.tokenizer,
             self.trainer.step,
             lambda: files.split.val,
@@ -253,7 +257,10 @@ class Session:
             self.sampler.close()
             self.saving.collect(None)
             if save and self.trainer.step and not self.saving.is_saved:
-                self.saving.begin()
+                try:
+                    self.saving.begin()
+                except ProcessLost as lost:
+                    raise InputError(f"{lost}: {self._way_on()}") from None
                 self.saving.collect(None)
         self.outlet.set_state(self.outlet.state, request_id)
 
@@ -383,7 +390,7 @@ class Session:
         if step is None or step == trainer.step:
             model = trainer.evaluated_model
         else:
-            model = read_model(kept_checkpoint(self.run_state, step)).to(trainer.device)
+            model = read_model(kept_checkpoint(self.run_state, step)).to(trainer.whole_device)
             model.compute_dtype = trainer.dtype
         at = trainer.step if step is None else step
         self.sampler.request(model, at, settings, False, request_id)
@@ -495,16 +502,23 @@ class Session:
         self._results.read()
         self.saving.collect(None)
         self._rewinder.end()
-        if self.trainer.step and not self.saving.is_saved:
+        lost_weights = self.trainer.is_lost  # those since then are in no process as a whole
+        if self.trainer.step and not self.saving.is_saved and not lost_weights:
             self.saving.begin()
             self.saving.collect(None)
+        return InputError(f"{lost}: {self._way_on()}")
+
+    def _way_on(self) -> str:
+        """Say from where the run goes on, and how."""
         size, step = self.trainer.team.size, self.run_state.saved_step
         again = f"{program()} train --resume {typed_name(self.files.path)} --procs {size}"
-        return InputError(f"{lost}: the run is saved at step {step}, and {again} continues it")
+        return f"the run is saved at step {step}, and {again} continues it"
 
     def _pause_out_of_memory(self) -> None:
         """Pause after memory ran out: drop what is under way, save what was trained."""
         if self.trainer.team.size > 1:  # the others may have made the step
+            if self.trainer.sharding:  # they wait in a pass, for ever
+                self.trainer.team.is_broken = True
             raise self._saved_after(ProcessLost("memory ran out in process 0"))
         self._step = None
         self._single_steps.clear()

@@ -197,7 +197,9 @@ class EngineLoop:
             path = session.path if session else None
             self._inspector.begin(command, None, path)
         else:
-            self._inspector.begin(command, session.subject, session.files.path)
+            own = session
+            if subject := self._guard(lambda _: own.subject):
+                self._inspector.begin(command, subject, own.files.path)
 
     def _guard(self, work: Callable[[AnySession], Any], request_id: int = 0) -> Any:
         """Call the session; a failure ends the session, never the loop."""

@@ -73,14 +73,17 @@ def resolve_runtime(
     if device == "cpu":
         runtime = _measure_cpu(config, split, vocab_size, report, warn)
     else:
-        micro = _fitting_micro_batch(config, split, vocab_size, device, report)
+        if system.shard and started_processes() > 1:  # the whole model fits no GPU, it seems
+            micro = _micro_batch_beside_a_part(system.micro_batch_size, warn)
+        else:
+            micro = _fitting_micro_batch(config, split, vocab_size, device, report)
         threads = system.threads or min(torch.get_num_threads(), cores())
-        graph = device == "cuda" and system.cuda_graph
+        graph = device == "cuda" and system.cuda_graph and not system.shard
         runtime = Runtime(device, precision, threads, micro, system.compile, kernels, graph)
     processes, reduce = started_processes(), system.reduce
     if reduce == "auto":
-        reduce = "fast" if processes > MOST_EXACT else "exact"
-    return replace(runtime, processes=processes, reduce=reduce)
+        reduce = "fast" if processes > MOST_EXACT or system.shard else "exact"
+    return replace(runtime, processes=processes, reduce=reduce, shard=system.shard)
 
 
 def resolve_threads(asked: int, warn: Say) -> int:
@@ -206,6 +209,7 @@ def resolve_kernels(device: str, system: SystemConfig, report: Say, warn: Say) -
             warn(f"system.kernels native supports cpu and cuda only: {device} uses PyTorch's")
         return "torch"
     by_default = sys.platform.startswith("linux") and not system.compile
+    by_default = by_default and not system.shard
     if system.kernels == "torch" or (system.kernels == "auto" and not by_default):
         return "torch"
     try:
@@ -259,6 +263,16 @@ def _fitting_micro_batch(
         fits = largest_micro_batch(Trainer(config, runtime, split, vocab_size), wanted)
     torch.cuda.empty_cache()  # return the probe's memory to the device
     return system.micro_batch_size or _largest_divisor(batch, fits)
+
+
+def _micro_batch_beside_a_part(asked: int, warn: Say) -> int:
+    """Return the requested size, or 1: measuring would need a whole model, or all processes."""
+    if not asked:
+        warn(
+            "how many sequences fit beside a part of the model is not measured, so that each pass "
+            "has one: a larger system.micro_batch_size is faster"
+        )
+    return asked or 1
 
 
 def _measure_cpu(config: Config, split: Split, vocab_size: int, report: Say, warn: Say) -> Runtime:

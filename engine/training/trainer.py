@@ -8,7 +8,7 @@ weights change only at the end of a step.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -33,6 +33,7 @@ from engine.rng import Stream, reseed
 from engine.training.ema import WeightAverage
 from engine.training.phases import Phases
 from engine.training.precision import DTYPES, LossScale, use_tf32
+from engine.training.sharding import Sharding
 from engine.training.update_health import UpdateHealth, WatchedUpdate
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Runtime:
     cuda_graph: bool = False
     processes: int = field(default=1, compare=False)  # the bits do not depend on them
     reduce: str = "exact"  # how they add up their gradients
+    shard: bool = False  # whether they divide the model, if there are several
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,10 @@ class Trainer:
 
     Args:
         team: Of the processes that share the sequences of a step; None is this one alone.
+
+    Attributes:
+        model: The weights in training.
+        sharding: Of the model, if each process of the team keeps a part of it.
     """
 
     def __init__(
@@ -114,8 +120,15 @@ class Trainer:
         self._enter = self.phases.enter if self.device.type == "cpu" else _ignore
         reseed(config.train.seed, Stream.INIT)  # the initial weights depend on the seed alone
         # built on the CPU, so that every device starts from the same weights
-        self.model = build_model(config.model, vocab_size).to(self.device)
-        self.optimizer = Optimizer(self.model, config.optim, self.team)
+        self.model = build_model(config.model, vocab_size)
+        self.sharding: Sharding | None = None
+        self._whole: LanguageModel | None = None  # of a sharded model, until it changes
+        if runtime.shard and self.team.size > 1:
+            self.sharding = self._shard(self.model, runtime)
+        else:
+            self.model.to(self.device)
+        updated = self.sharding.parts if self.sharding else self.model
+        self.optimizer = Optimizer(updated, config.optim, self.team)
         self.graph = Replays()
         self._loss_sum = torch.zeros((), device=self.device)  # of the current shard's micro-batches
         self._sum = PairwiseSum()  # of the gradients and losses of this process's shards
@@ -166,10 +179,41 @@ class Trainer:
     def _settle(self, model: LanguageModel) -> None:
         model.compute_with(self.dtype, self.runtime.kernels == "native")
 
+    def _shard(self, model: LanguageModel, runtime: Runtime) -> Sharding:
+        return Sharding(model, self.team, self.device, DTYPES[runtime.precision])
+
     @property
     def evaluated_model(self) -> LanguageModel:
         """The model to evaluate and sample from: the averaged weights, if there are any."""
-        return self.average.model if self.average else self.model
+        return self.average.model if self.average else self.whole_model
+
+    @property
+    def whole_model(self) -> LanguageModel:
+        """The weights in training, for this process alone; of a sharded model a copy.
+
+        Raises:
+            ProcessLost: Another process has a part of them, and has ended.
+        """
+        if not self.sharding:
+            return self.model
+        if self._whole is None:
+            weights = self.sharding.gather(self.sharding.names, self.optimizer)
+            self._whole = self.sharding.whole_model(weights)
+        return self._whole
+
+    @property
+    def whole_device(self) -> torch.device:
+        """Where there is room for a whole model."""
+        return torch.device("cpu") if self.sharding else self.device
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether parts of the weights are gone with another process."""
+        return self.sharding is not None and self.team.is_broken
+
+    def forget_whole(self) -> None:
+        """Drop the copy of a sharded model, because its weights have changed."""
+        self._whole = None
 
     @property
     def total_steps(self) -> int:
@@ -243,30 +287,37 @@ class Trainer:
         self.optimizer.set_rate(rate)
         self._sum = PairwiseSum()  # a step that was given up has left some in it
         own = self._own_micro_batches(offsets)
+        if self.sharding:
+            self.team.tell("train")
+        adds_shards = config.train.shards > 1 and not self.sharding  # which sums in each pass
         for number, (micro_step, part, ends_shard) in enumerate(own):
             # random numbers depend on the step alone, so there is no generator state to save
             if config.model.drops:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
             # the last micro-batch may be smaller, so each one counts by its share of the step
             size, share = len(part), len(part) / len(offsets)
-            first = number == 0 or own[number - 1].ends_shard
+            first = number == 0 or (own[number - 1].ends_shard and not self.sharding)
             windows = self._on_host(self.train_windows, part)  # (b, T + 1)
             self._batch[:size].copy_(windows, non_blocking=True)
             work = partial(self._accumulate, size, share, first)
-            self.graph.run((size, share, first), work)
-            if ends_shard and config.train.shards > 1:
+            with self.sharding.passing("pass", step) if self.sharding else nullcontext():
+                self.graph.run((size, share, first), work)
+            if ends_shard and adds_shards:
                 self._sum.add(flattened([*self._gradients(), self._loss_sum]))
             self.step_share = (number + 1) / len(own)
             yield  # the caller may pause, sample or close the generator here
             self._enter("data")
-        if config.train.shards > 1:
+        if adds_shards:
             self._reduce()
+        elif self.sharding:
+            self.team.begin_sum("step", step)
         watch = self._watch() if watched else None
         self._enter("optimizer")
         # allocated before the weights change: nothing may fail between them and the step's number
         figures = torch.empty(2, device=self.device)
         self.graph.run("update", self._update)
         self.graph.end_round()
+        self.forget_whole()
         if self.average:
             self.average.update(self.model, config.optim.ema_decay, step)
         self.step += 1
@@ -295,6 +346,8 @@ class Trainer:
         return micro_batches
 
     def _gradients(self) -> list[Tensor]:
+        if self.sharding:
+            return self.sharding.gradients()
         return [p.grad for p in self.model.parameters() if p.grad is not None]
 
     def _reduce(self) -> None:
@@ -350,11 +403,14 @@ class Trainer:
             whole: Use the whole split instead of ``eval.batches`` evenly spaced batches.
             model: Evaluate this model instead of ``evaluated_model``.
         """
-        alone = self.team.size == 1 or model is not None
-        model, config, step = model or self.evaluated_model, self.config, self.step
-        self._settle(model)
+        other, config, step = model, self.config, self.step
+        alone = self.team.size == 1 or (other is not None and not self.sharding)
         if not alone:
-            self.team.tell("evaluate", whole=whole)
+            self.team.tell("evaluate", whole=whole, other=other is not None)
+        if self.sharding:
+            model = self._divided(other) if other else self.model
+        model = model or self.evaluated_model
+        self._settle(model)
         every = self.val_windows.to_validate()
         wanted = config.eval.batches * config.train.batch_size
         offsets = every if whole or wanted >= len(every) else evenly_spaced(every, wanted)
@@ -362,15 +418,21 @@ class Trainer:
         parts = list(_parts(offsets, 2 * self._micro_batch_size))
         losses = torch.zeros(len(parts), device=self.device)
         rank, size = (0, 1) if alone else (self.team.rank, self.team.size)
-        for number, part in list(enumerate(parts))[rank::size]:
-            with torch.no_grad(), _eval_mode(model):  # no graph for backward, no dropout
-                windows = self._on_host(self.val_windows, part)  # (b, T + 1)
-                windows = windows.to(self.device, non_blocking=True)
+        own = list(enumerate(parts))[rank::size]
+        passes = len(parts[::size]) if self.sharding else len(own)
+        for number, part in own + [(-1, parts[0])] * (passes - len(own)):
+            windows = self._on_host(self.val_windows, part)  # (b, T + 1)
+            windows = windows.to(self.device, non_blocking=True)
+            together = self.sharding.passing("evaluation", step) if self.sharding else nullcontext()
+            # no graph for backward, no dropout
+            with together, torch.no_grad(), _eval_mode(model):
                 # both stay on the device
                 if self.val_windows.may_be_short:
-                    losses[number] = self._loss_sum_of(model, windows) / config.model.block_size
+                    loss = self._loss_sum_of(model, windows) / config.model.block_size
                 else:
-                    losses[number] = self._loss(model, windows) * len(part)
+                    loss = self._loss(model, windows) * len(part)
+            if number >= 0:  # else a pass that the others need
+                losses[number] = loss
             yield
         if not alone:
             self.team.begin_sum("evaluation", step)
@@ -380,6 +442,13 @@ class Trainer:
             total += loss
         full = self.val_windows.targets(offsets) / config.model.block_size  # windows' worth
         return Evaluation(step, float(total) / full, len(offsets), len(every))
+
+    def _divided(self, model: LanguageModel) -> LanguageModel:
+        """Divide a model that process 0 has, and the others have with any weights."""
+        whole = dict(model.named_parameters())
+        assert self.sharding
+        self._shard(model, self.runtime).load_weights(whole)
+        return model
 
     def _step_offsets(self) -> Offsets:
         train = self.config.train
@@ -419,6 +488,8 @@ class Trainer:
         if self._uses_cpu_kernels and all(g.is_contiguous() for g in gradients):
             return kernels.clip_gradients(gradients, clip or float("inf"))
         norm = torch.nn.utils.get_total_norm(gradients)
+        if self.sharding:
+            norm = self.sharding.total(norm, self._loss_sum)
         if clip:  # always multiplied: comparing on the host would wait for the GPU
             torch._foreach_mul_(gradients, (clip / (norm + 1e-6)).clamp(max=1.0))
         return norm

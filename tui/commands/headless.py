@@ -233,7 +233,7 @@ class _Headless:
 
 def _introduction(run: RunOpened) -> str:
     runtime = run.runtime
-    threads = format_threads(runtime["threads"], runtime["processes"])
+    threads = format_threads(runtime["threads"], runtime["processes"], runtime["shard"])
     own = ", native kernels" if runtime["kernels"] == "native" else ""
     lines = [
         f"run {named(Path(run.path).name)} in {format_path(run.path)}",

@@ -173,7 +173,7 @@ def _facts(run: RunSummary, size: int) -> list[tuple[str, str]]:
     machine = [
         run.device,
         run.precision,
-        format_threads(run.threads, run.processes) if run.threads else None,
+        format_threads(run.threads, run.processes, run.sharded) if run.threads else None,
     ]
     facts = [
         ("run", run.name),

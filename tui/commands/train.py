@@ -225,10 +225,11 @@ def described(run: RunSummary) -> str:
     name = typed_name(path)
     note = "".join(f"\n  {told}" for told in (run.pruned, run.corpus_note) if told)
     sample = f"  sample   {command} sample {name}\n" if list_checkpoints(path) else ""
+    threads = format_threads(run.threads, run.processes, run.sharded)
     effort = (
         f"  {format_duration(run.train_seconds)} of training, "
         f"{format_amount(run.tokens_per_second)} tokens/s "
-        f"on {run.device} ({run.precision}, {format_threads(run.threads, run.processes)})\n"
+        f"on {run.device} ({run.precision}, {threads})\n"
     )
     return (
         f"run {named(run.name)}: {run.state}, step {run.step:,} of {run.total_steps:,}{note}\n"

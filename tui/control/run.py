@@ -86,6 +86,7 @@ class RunFacts(Struct, frozen=True):
     precision: str = ""
     threads: int = 0
     processes: int = 1
+    sharded: bool = False  # each of them has a part of the model
     is_fork: bool = False
     watches: bool = False  # another process trains it, and takes no commands from this one
     in_control: str = ""  # who is, if somebody else
@@ -619,6 +620,7 @@ class RunControl:
             precision=runtime["precision"],
             threads=runtime["threads"],
             processes=runtime.get("processes", 1),  # of an engine of an older version
+            sharded=runtime.get("shard", False),
             is_fork=event.first_step > 0,
         )
         is_next = event.request_id == self._next_started

@@ -128,10 +128,12 @@ def run_facts(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def format_threads(threads: int | None, processes: int = 1) -> str:
-    """``1 thread``, ``2 threads``, ``4 processes of 1 thread``."""
+def format_threads(threads: int | None, processes: int = 1, sharded: bool = False) -> str:
+    """``1 thread``, ``2 threads``, ``4 processes of 1 thread``, ``…, sharded``."""
     each = "1 thread" if threads == 1 else f"{threads} threads"
-    return f"{processes} processes of {each}" if processes > 1 else each
+    if processes == 1:
+        return each
+    return f"{processes} processes of {each}{', sharded' if sharded else ''}"
 
 
 def fit_items(items: Sequence[Text], width: int, separator: str = SEPARATOR) -> Text:

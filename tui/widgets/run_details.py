@@ -156,9 +156,9 @@ def _standing(run: RunSummary, is_open_here: bool, width: int) -> list[Text]:
 def _making(run: RunSummary) -> list[Text]:
     machine = " ".join(word for word in (run.device, run.precision) if word)
     if run.device == "cpu" and run.threads:
-        machine += f", {format_threads(run.threads, run.processes)}"
+        machine += f", {format_threads(run.threads, run.processes, run.sharded)}"
     elif run.processes > 1:
-        machine += f", {run.processes} processes"
+        machine += f", {run.processes} processes{', sharded' if run.sharded else ''}"
     facts = [
         run.preset,
         "" if run.parameters is None else f"{format_amount(run.parameters)} parameters",

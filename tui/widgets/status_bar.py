@@ -124,7 +124,8 @@ def _figure_items(status: Status, facts: RunFacts, width: int) -> list[Text]:
         if next_save := format_next_save(status):
             items.append(_item("next save", next_save))
         if facts.processes > 1:
-            items.append(_item("processes", str(facts.processes)))
+            sharded = " sharded" if facts.sharded else ""
+            items.append(_item("processes", f"{facts.processes}{sharded}"))
         if facts.device == "cpu":
             items.append(_item("threads", str(facts.threads)))
         items.append(_item("", f"{format_amount(facts.parameters)} params"))

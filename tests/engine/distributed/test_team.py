@@ -30,14 +30,14 @@ from tests.engine.distributed.test_gradients import by_halves
 ROOT = Path(__file__).parents[3]
 
 
-def started(size: int, machines: int = 1) -> dict[str, str]:
-    """What processes that train together found, by the way they trained."""
+def started(size: int, machines: int = 1, program: str = "member", *words: str) -> str:
+    """Return what process 0 of those that train together has printed."""
     with socket.create_server(("localhost", 0)) as server:
         port = server.getsockname()[1]
     several = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size // machines, "MASTER_PORT": port}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.distributed.member"],
+            [sys.executable, "-m", f"tests.engine.distributed.{program}", *words],
             cwd=ROOT,
             env=os.environ
             | {"MASTER_ADDR": "localhost", "OMP_NUM_THREADS": "1"}
@@ -49,13 +49,17 @@ def started(size: int, machines: int = 1) -> dict[str, str]:
     ]
     said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * size
-    found: dict[str, str] = json.loads(said[0].splitlines()[-1])
+    return said[0]
+
+
+def hashes(printed: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(printed.splitlines()[-1])
     return found
 
 
 def test_weights_optimizer_and_losses_are_the_same_bits_with_1_2_and_4_processes() -> None:
     alone = {way: train(changes) for way, changes in WAYS.items()}
-    two, four, far = started(2), started(4), started(4, machines=2)
+    two, four, far = map(hashes, (started(2), started(4), started(4, machines=2)))
     exact = [way for way in WAYS if way != "fast"]
     assert len({alone[way] for way in exact}) == len(exact)  # each way is another course
     assert [two[way] for way in exact] == [alone[way] for way in exact]
@@ -76,7 +80,7 @@ class InThreads(Team):
         self.sent: list[tuple[int, int]] = []  # distance, numbers
 
     @contextmanager
-    def _noticing(self) -> Iterator[None]:
+    def noticing(self) -> Iterator[None]:
         yield
 
     def _exchange(self, partner: int, mine: Tensor, theirs: Tensor) -> None:
