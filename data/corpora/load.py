@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from data.corpora.catalogue import KNOWN_NAMES, PYTHON_DOCS
 from data.corpora.corpus import Corpus, Options, Reader
@@ -22,7 +23,7 @@ from data.program import named
 from data.sources.files import FileSource, Unusable
 from data.sources.find import Found, find_files
 from data.sources.hub import tables_of
-from data.sources.meter import Meter
+from data.sources.meter import Meter, Reports
 from data.sources.stdin import NAME, spooled
 from data.sources.tally import Tally
 from data.sources.web import downloaded
@@ -103,7 +104,9 @@ def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part
         return Part(spec, got.readers, is_one, spec, got.source, got.note)
     found = _found(spec, skipped, watcher)
     readers: list[Reader] = []
-    for file in without_copies(found.sources, skipped):
+    reports = Reports(watcher)
+    for number, file in enumerate(without_copies(found.sources, skipped)):
+        reports.tick(partial(_looked_at, spec, number, len(found.sources)))
         try:
             readers += readers_of(file, options, skipped)
         except Unusable as error:
@@ -112,6 +115,10 @@ def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part
             skipped.add(error.why, file.name)
     is_one = found.is_one and [one.name for one in readers] == [found.sources[0].name]
     return Part(spec, tuple(readers), is_one, found.place, found.place)
+
+
+def _looked_at(spec: str, number: int, of: int) -> str:
+    return f"looking at the files of {named(spec)}: {number:,} of {of:,}"
 
 
 def _found(spec: str, skipped: Tally, watcher: Watcher) -> Found:

@@ -23,7 +23,7 @@ from data.batches import Split
 from data.corpora.catalogue import CATALOGUE, KNOWN_NAMES, AtAddress
 from data.corpora.corpus import Corpus
 from data.corpora.obtain import place_in_cache
-from data.download import NOBODY
+from data.download import NOBODY, Watcher
 from data.errors import InputError
 from data.files import remove_tree, write_atomically
 from data.paths import cache_folder
@@ -60,10 +60,14 @@ class Wanted(WantedTokenizer, Protocol):
 
 
 class Reading:
-    """The files of a text, as they are before it is read."""
+    """The files of a text, as they are before it is read.
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    Raises:
+        Cancelled: `watcher.cancelled` returned true, while they were looked for.
+    """
+
+    def __init__(self, wanted: Wanted, watcher: Watcher = NOBODY) -> None:
+        self._wanted, self._watcher = wanted, watcher
         self._val = wanted.val or validation_beside(wanted.corpus, wanted.tokenizer)
         self._began = time.time_ns()
         self._files = self._look()
@@ -127,7 +131,7 @@ class Reading:
         """Return a hash of what the files are; empty if there are other texts, or recent ones."""
         with suppress(OSError, InputError, ValueError):
             texts, kind = (self._wanted.corpus, self._val), self._wanted.tokenizer
-            files = [one for spec in texts for one in _files(spec, kind)]
+            files = [one for spec in texts for one in _files(spec, kind, self._watcher)]
             seen = [os.stat(one) for one in files]
             latest = max((max(one.st_mtime_ns, one.st_ctime_ns) for one in seen), default=0)
             found = [[str(path), *_identity(one)] for path, one in zip(files, seen, strict=True)]
@@ -176,11 +180,12 @@ def _folder() -> Path:
     return cache_folder() / "known"
 
 
-def _files(specs: str, kind: str) -> Iterator[Path]:
+def _files(specs: str, kind: str, watcher: Watcher) -> Iterator[Path]:
     """Yield the files that texts are read from.
 
     Raises:
         InputError: There are none, or others.
+        Cancelled: `watcher.cancelled` returned true.
     """
     for spec in specs_of(specs) if specs else ():
         if spec == STANDARD_INPUT:
@@ -203,7 +208,7 @@ def _files(specs: str, kind: str) -> Iterator[Path]:
                 one for one in (path.with_name(n) for n in (META, TOKENIZER)) if one.exists()
             )
         else:
-            yield from (one.path for one in find_files(spec, Tally(), NOBODY).sources)
+            yield from (one.path for one in find_files(spec, Tally(), watcher).sources)
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:

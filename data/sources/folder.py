@@ -7,13 +7,17 @@ import stat
 from pathlib import Path
 
 from data.download import Watcher
-from data.errors import Cancelled, InputError
+from data.errors import InputError
 from data.paths import quoted_path
 from data.program import named
 from data.sources.gitignore import IGNORED, Ignored, rules_above
+from data.sources.meter import Reports
 from data.sources.tally import Tally
 
 LINKS = "links to folders"
+VIRTUAL = "virtual file systems"
+KERNEL = (Path("/proc"), Path("/sys"))  # of which all files seem to be of text, or never end
+NO_TEXTS = (*KERNEL, Path("/dev"))  # where /dev/shm may be named
 VERSION_CONTROL = ("CVS", "_darcs", "__pycache__")  # others have a name with a dot
 
 
@@ -23,14 +27,16 @@ def files_of(folder: Path, spec: str, skipped: Tally, watcher: Watcher) -> list[
     Links to files are followed; those to folders are not, as they may lead in a circle.
 
     Raises:
-        InputError: The folder may not be read.
+        InputError: The folder may not be read, or has what the system tells of itself.
         Cancelled: `watcher.cancelled` returned true.
     """
+    if folder in NO_TEXTS or any(one in folder.parents for one in KERNEL):
+        raise InputError(f"{named(spec)} is of the system, and no folder of texts: name another")
     found: list[Path] = []
     waiting = [(folder, rules_above(folder))]
+    reports = Reports(watcher)
     while waiting:
-        if watcher.cancelled():
-            raise Cancelled
+        reports.tick(lambda: f"looking for texts in {named(spec)}: {len(found):,} files")
         here, above = waiting.pop()
         rules = above.within(here)
         try:
@@ -67,6 +73,8 @@ def _why_not(entry: os.DirEntry[str], path: Path, rules: Ignored) -> str:
         is_folder = entry.is_dir(follow_symlinks=False)
         if is_folder and entry.name in VERSION_CONTROL:
             return "hidden"
+        if is_folder and path in NO_TEXTS:
+            return VIRTUAL
         if rules.excludes(path, is_folder):
             return IGNORED
         if is_folder:

@@ -42,7 +42,7 @@ def read_text(data: DataConfig, watcher: Watcher) -> tuple[Corpus, Tokenizer, Sp
     Raises:
         InputError: It cannot be used.
     """
-    reading = Reading(data)
+    reading = Reading(data, watcher)
     if known := reading.known():
         return *known, split_texts(*known, data, watcher)
     corpus = corpus_of(data, watcher)
