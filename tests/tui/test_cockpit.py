@@ -210,6 +210,25 @@ async def test_the_summary_leaves_room_for_the_text_on_a_small_terminal(
         assert "raise train.max_steps (e) to continue" in person.notice
 
 
+async def test_on_a_small_terminal_the_summary_gives_its_rows_back_to_the_text(
+    open_app: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.screens.engine_events.seconds_to_read", lambda *_: 0.3)
+    for size, stays in (((80, 24), False), ((120, 40), True)):
+        async with open_app({"train.max_steps": 4}, size=size) as person:
+            await person.press("space")
+            await person.until_state(State.FINISHED)
+            await person.until(lambda: person.notice.startswith("finished: 4"), "the summary")
+            if stays:
+                await person.pilot.pause(0.6)
+                assert person.notice.startswith("finished: 4")
+                continue
+            await person.until(lambda: not person.notice, "the end of the summary")
+            await person.until(lambda: person.cockpit.samples.view.region.height >= 3, "the text")
+            assert person.cockpit.query_one("#chart-frame").region.height >= 15  # of curves ten
+            assert person.cockpit.control.status.state is State.FINISHED
+
+
 async def test_help_lists_every_key(open_app: Open) -> None:
     async with open_app() as person:
         await person.press("question_mark")

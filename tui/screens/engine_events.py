@@ -19,6 +19,7 @@ from tui.text.notices import (
     format_finished,
     format_forked,
     format_rewound,
+    seconds_to_read,
 )
 from tui.text.numbers import format_loss
 from tui.widgets.loss_chart import LossChart
@@ -84,14 +85,17 @@ class EngineEventHandler:
             pass  # it is being closed: the next run, which may be open already, has other figures
         elif event.state is State.FINISHED:
             self._screen.forget_advice()
+            is_short = self._screen.has_class("-short")
             told = format_finished(
                 self._control.status,
                 self._control.elsewhere or self._control.run_path,
                 self._screen.key_of,
                 early=event.message,
-                brief=self._screen.has_class("-short"),
+                brief=is_short,
             )
-            self._screen.notice.say(told, "information")
+            # in a low terminal it has the rows of the text, which is what one looks at then
+            seconds = seconds_to_read(told, "information") if is_short else 0.0
+            self._screen.notice.say(told, "information", seconds=seconds)
             if before is State.RUNNING:
                 self._control.queue.note_finished(told)
         elif event.state is State.PREPARING and before is not State.PREPARING:
