@@ -106,7 +106,8 @@ def _part(spec: str, options: Options, skipped: Tally, watcher: Watcher) -> Part
     readers: list[Reader] = []
     reports = Reports(watcher)
     for number, file in enumerate(without_copies(found.sources, skipped)):
-        reports.tick(partial(_looked_at, spec, number, len(found.sources)))
+        if number:
+            reports.tick(partial(_looked_at, spec, number, len(found.sources)))
         try:
             readers += readers_of(file, options, skipped)
         except Unusable as error:

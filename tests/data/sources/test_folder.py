@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,18 +51,21 @@ def test_the_usual_ones_are_known() -> None:
             files_of(Path(name), name, Tally(), NOBODY)
 
 
+def _after(calls: list[int]) -> bool:
+    return not (calls and not calls.pop())
+
+
 def test_looking_for_files_is_told_and_can_be_cancelled(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meter, "REPORT_SECONDS", 0.0)
+    (root / "home/b.txt").write_text("more of it\n")
     told: list[str] = []
     load_corpus(str(root), Options(), Watcher(told.append))
     assert any(one.startswith("looking for texts in ") for one in told)
     assert any(one.startswith("looking at the files of ") for one in told)
     for calls in range(4):
-        count = itertools.count()
-        watcher = Watcher(cancelled=lambda count=count, calls=calls: next(count) >= calls)
         with pytest.raises(Cancelled):
-            load_corpus(str(root), Options(), watcher)
+            load_corpus(str(root), Options(), Watcher(cancelled=partial(_after, [0] * calls)))
     with pytest.raises(Cancelled):  # nor is it looked for again
         Reading(DataConfig(corpus=str(root)), Watcher(cancelled=lambda: True))
