@@ -129,7 +129,7 @@ def test_a_jump_after_a_fork_is_told_as_soon_and_leads_back_to_where_it_began(
 ) -> None:
     session = rig.new(scaled("tiny"))
     rig.to_step(session, 120)
-    session.handle(Fork({"optim.learning_rate": 1.0}))
+    session.handle(Fork({"optim.learning_rate": 5.0}))
     (forked,) = rig.said(Forked)
     child = rig.open(Path(forked.path))
     advice = advised(rig, child)

@@ -81,7 +81,7 @@ def test_what_cannot_be_validated_on_is_refused_before_there_is_a_run(
     own: Path, runs_dir: Path, make_config: MakeConfig
 ) -> None:
     own.write_text("short")
-    with pytest.raises(InputError, match="5 for validation"):
+    with pytest.raises(InputError, match="validation text is too short: it gives 5 tokens"):
         new_run(make_config(data__val=str(own)), runs_dir, None, "", SILENT)
     with pytest.raises(InputError, match=r"gone\.txt does not exist"):
         new_run(make_config(data__val=str(own.parent / "gone.txt")), runs_dir, None, "", SILENT)
