@@ -227,10 +227,13 @@ async def lecture(width: int, height: int) -> None:
     async with _app(width, height, {}, preset="bigram") as (app, pilot):
         for steps in (3000, 5000, 1500):
             await pilot.press("L")
-            await pilot.pause(3)  # the cursor goes to the first that was not trained
+            await pilot.pause(3)  # the cursor goes to the model of the open run
+            if app.control.run_path:
+                await pilot.press("down")
+            before = app.control.run_path
             await pilot.press("t")
             await _until(pilot, lambda: app.screen is app.cockpit)
-            await _until(pilot, lambda: not app.control.status.step)
+            await _until(pilot, lambda before=before: app.control.run_path != before)
             await _until(pilot, lambda steps=steps: app.control.status.step >= steps)
         await pilot.press("L")
         await pilot.pause(3)
