@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,12 +124,26 @@ def train_command(text: Path) -> list[str]:
     return ["train", "--preset", "tiny", "--data", str(text), "--json", *settings]
 
 
+STARTED_BY = "STARTED_BY_TESTS_OF"  # the process of pytest, in the environment of what it starts
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_process_is_left() -> Iterator[None]:
+    """End what tests that failed have left: a run without its launcher trains on."""
+    yield
+    mark = f"{STARTED_BY}={os.getpid()}".encode()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # ended meanwhile, or another user's
+            if mark in place.read_bytes().split(b"\0"):
+                os.kill(int(place.parent.name), signal.SIGKILL)
+
+
 def start_process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """The program in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "tui", *arguments],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", STARTED_BY: str(os.getpid())},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
