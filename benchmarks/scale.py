@@ -86,7 +86,7 @@ def exchanges(gpus: int, numbers: int) -> list[tuple[int, int]]:
 
 
 def cost(shape: Shape, gpus: int, cluster: Cluster) -> Cost:
-    """Estimate a step; reduction is not hidden behind compute, as ours is not."""
+    """Estimate a step; reduction is not hidden behind compute, as in a CUDA graph."""
     compute = 6 * shape.parameters * shape.tokens / cluster.flops
     # AdamW reads weight, gradient and both averages, and writes three of them
     update = 28 * shape.parameters / cluster.memory_rate

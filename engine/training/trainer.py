@@ -8,7 +8,7 @@ weights change only at the end of a step.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -23,6 +23,7 @@ from data.windows import NO_TARGET, Windows, windows_of
 from engine import kernels
 from engine.config.schema import Config, tokens_per_step, total_steps
 from engine.distributed.gradients import PairwiseSum, copy_back, flattened
+from engine.distributed.overlap import OverlappedSum
 from engine.distributed.team import Team
 from engine.machine.cuda_graph import Replays, cuda_capture
 from engine.machine.memory import if_memory_allows
@@ -133,6 +134,7 @@ class Trainer:
         self._loss_sum = torch.zeros((), device=self.device)  # of the current shard's micro-batches
         self._sum = PairwiseSum()  # of the gradients and losses of this process's shards
         self.compute_with(runtime)
+        self._overlap = self._overlapped_sum()
         self.average = WeightAverage(self.model) if config.optim.ema_decay else None
         self.forward: torch.nn.Module = self.model  # or the compiled model
         # never as a whole on the device: they may be mapped from a file larger than its memory
@@ -178,6 +180,17 @@ class Trainer:
 
     def _settle(self, model: LanguageModel) -> None:
         model.compute_with(self.dtype, self.runtime.kernels == "native")
+
+    def _overlapped_sum(self) -> OverlappedSum | None:
+        """Return what adds up gradients within the last pass, where that is allowed and helps.
+
+        A replayed CUDA graph tells of no gradient, and in shared memory there is nothing to hide.
+        """
+        team, runtime = self.team, self.runtime
+        alone = team.size == 1 or team.shares_memory or self.sharding
+        if runtime.reduce == "exact" or alone or runtime.cuda_graph:
+            return None
+        return OverlappedSum([p for p in self.model.parameters() if p.requires_grad], team)
 
     def _shard(self, model: LanguageModel, runtime: Runtime) -> Sharding:
         return Sharding(model, self.team, self.device, DTYPES[runtime.precision])
@@ -289,22 +302,26 @@ class Trainer:
         own = self._own_micro_batches(offsets)
         if self.sharding:
             self.team.tell("train")
-        adds_shards = config.train.shards > 1 and not self.sharding  # which sums in each pass
+        sums_in_passes = self.sharding is not None or self._overlap is not None
+        adds_shards = config.train.shards > 1 and not sums_in_passes
         for number, (micro_step, part, ends_shard) in enumerate(own):
             # random numbers depend on the step alone, so there is no generator state to save
             if config.model.drops:
                 reseed(config.train.seed, Stream.DROPOUT, step, micro_step)
             # the last micro-batch may be smaller, so each one counts by its share of the step
             size, share = len(part), len(part) / len(offsets)
-            first = number == 0 or (own[number - 1].ends_shard and not self.sharding)
+            first = number == 0 or (own[number - 1].ends_shard and not sums_in_passes)
             windows = self._on_host(self.train_windows, part)  # (b, T + 1)
             self._batch[:size].copy_(windows, non_blocking=True)
             work = partial(self._accumulate, size, share, first)
-            with self.sharding.passing("pass", step) if self.sharding else nullcontext():
+            is_last = number == len(own) - 1
+            with self._with_others(is_last):
                 self.graph.run((size, share, first), work)
             if ends_shard and adds_shards:
                 self._sum.add(flattened([*self._gradients(), self._loss_sum]))
             self.step_share = (number + 1) / len(own)
+            if is_last and self._overlap:
+                break  # the others have these sums, too: the step cannot be given up any more
             yield  # the caller may pause, sample or close the generator here
             self._enter("data")
         if adds_shards:
@@ -330,6 +347,19 @@ class Trainer:
             self._enter("health")
             health = if_memory_allows(watch.end)
         return StepResult(self.step, self.tokens, loss, grad_norm, rate, health)
+
+    def _with_others(self, is_last: bool) -> AbstractContextManager[None]:
+        """Return what a pass runs in that other processes take part in.
+
+        Raises:
+            Instead: Process 0 wants something else.
+        """
+        if self.sharding:
+            return self.sharding.passing("pass", self.step)
+        if self._overlap and is_last:
+            self.team.begin_sum("step", self.step)
+            return self._overlap.last_pass(self._loss_sum)
+        return nullcontext()
 
     def _own_micro_batches(self, offsets: Offsets) -> list[MicroBatch]:
         """Divide the sequences of a step into shards, of which each process has as many."""

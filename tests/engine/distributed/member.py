@@ -1,6 +1,7 @@
 """One of several processes that train together: ``python -m tests.engine.distributed.member``.
 
-Process 0 prints what came of each way to train, as JSON: way -> hash of weights, optimizer, losses.
+Process 0 prints what came of each way to train, as JSON: way -> hash of weights, optimizer and
+losses, and these.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from data.batches import split_tokens
 from engine.checkpoint.store import Snapshot, optimizer_tensors, restore, take_snapshot
 from engine.config.schema import Config
+from engine.distributed import overlap
 from engine.distributed.team import TEAM
 from engine.session.follower import follow, tell_begin
 from engine.training.runtime import use_threads
@@ -42,6 +44,11 @@ WAYS: dict[str, dict[str, Any]] = {
     "bf16": {"system.precision": "bf16"},
     "fp16": {"system.precision": "fp16"},
     "fast": {"system.reduce": "fast"},
+    "fast, accumulation": {
+        "system.reduce": "fast",
+        "train.batch_size": 4,
+        "train.grad_accum_steps": 4,
+    },
 }
 if sys.platform.startswith("linux") and shutil.which("g++"):
     WAYS["muon, native kernels"] = {"optim.optimizer": "muon", "system.kernels": "native"}
@@ -49,6 +56,7 @@ if sys.platform.startswith("linux") and shutil.which("g++"):
 
 def main() -> None:
     use_threads(1)
+    overlap.BUCKET_BYTES = 1000  # so that there are several
     TEAM.join()
     if TEAM.leads:
         print(json.dumps({way: train(changes) for way, changes in WAYS.items()}))
@@ -57,7 +65,8 @@ def main() -> None:
     TEAM.leave()
 
 
-def train(changes: dict[str, Any]) -> str:
+def train(changes: dict[str, Any]) -> tuple[str, list[float]]:
+    """Train in one way; return the hash of what comes of it, and the losses."""
     config = Config().replace(SMALL | changes)
     precision = "fp32" if config.system.precision == "auto" else config.system.precision
     reduce = "exact" if config.system.reduce == "auto" else config.system.reduce
@@ -77,7 +86,7 @@ def train(changes: dict[str, Any]) -> str:
     restore(trainer, Snapshot(kept.step, kept.model, kept.optimizer, kept.state))
     losses += [trainer.train_step().loss.item() for _ in range(2)]
     assert losses[-2:] != losses[:2], "it has begun anew"
-    return described(trainer, losses)
+    return described(trainer, losses), losses
 
 
 def described(trainer: Trainer, losses: list[float]) -> str:

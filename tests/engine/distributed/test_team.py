@@ -52,20 +52,22 @@ def started(size: int, machines: int = 1, program: str = "member", *words: str) 
     return said[0]
 
 
-def hashes(printed: str) -> dict[str, str]:
-    found: dict[str, str] = json.loads(printed.splitlines()[-1])
-    return found
-
-
 def test_weights_optimizer_and_losses_are_the_same_bits_with_1_2_and_4_processes() -> None:
     alone = {way: train(changes) for way, changes in WAYS.items()}
-    two, four, far = map(hashes, (started(2), started(4), started(4, machines=2)))
-    exact = [way for way in WAYS if way != "fast"]
-    assert len({alone[way] for way in exact}) == len(exact)  # each way is another course
-    assert [two[way] for way in exact] == [alone[way] for way in exact]
-    assert [four[way] for way in exact] == [alone[way] for way in exact]
-    assert [far[way] for way in exact] == [alone[way] for way in exact]
-    assert two["fast"] == alone["fast"]  # of two numbers there is only one sum
+    two, four, far = (
+        {way: (bits, losses) for way, (bits, losses) in json.loads(one.splitlines()[-1]).items()}
+        for one in (started(2), started(4), started(4, machines=2))
+    )
+    fast = [way for way in WAYS if way.startswith("fast")]
+    exact = [way for way in WAYS if way not in fast]
+    assert len({alone[way][0] for way in exact}) == len(exact)  # each way is another course
+    for way in exact:
+        assert two[way] == four[way] == far[way] == alone[way]
+    for way in fast:
+        # in the memory of one machine sums are exact anyhow, elsewhere in an order of their own
+        assert two[way] == four[way] == alone[way]
+        assert far[way][0] != alone[way][0]
+        assert far[way][1] == pytest.approx(alone[way][1], rel=1e-5)
 
 
 # A sum over many processes, in threads
