@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from tests.tui.conftest import Open
-from tui.screens.keyed import KeyedModalScreen
+from tui.screens.keyed import KeyedScreen
 
 
 class Child(Static):
@@ -21,7 +21,7 @@ class Child(Static):
         self.screen.call_from_worker(self.screen.take, "while it was removed")
 
 
-class ReadingScreen(KeyedModalScreen[None]):
+class ReadingScreen(KeyedScreen[None]):
     """A screen whose thread reads until it is told to stop."""
 
     def __init__(self) -> None:

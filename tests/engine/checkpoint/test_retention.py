@@ -13,7 +13,7 @@ from engine.checkpoint import store
 from engine.checkpoint.load import load_model
 from engine.checkpoint.retention import MOST_LIGHT, Kept, Plan, Rules, plan, thinned
 from engine.checkpoint.store import read_checkpoint
-from engine.protocol import Pin, Pinned, Refused, Rewind, Save
+from engine.protocol import Pause, Pin, Pinned, Refused, Resume, Rewind, Save
 from engine.runs.checkpoint_names import is_full, list_checkpoints, list_snapshots, pin, step_of
 from engine.runs.timeline import read_moments
 from tests.engine.conftest import MakeConfig, Rig, assert_same_bits, weights
@@ -129,11 +129,13 @@ def test_weights_a_person_pins_stay_whatever_the_rules_say(
     )
     session = rig.new(config)
     rig.to_step(session, 5)
+    rig.send(session, Pause())  # while it is written, no newer ones take its place
     rig.until(session, lambda: not session.saving.busy)
     (pinned,) = rig.send(session, Pin(4))
     assert pinned == Pinned(4, True)
     (refused,) = rig.send(session, Pin(3))
     assert isinstance(refused, Refused) and "weights of step 3 are not kept" in refused.message
+    rig.send(session, Resume())
     rig.to_step(session, 20)
     rig.until(session, lambda: not session.saving.busy)
     steps = [step_of(path) for path in list_checkpoints(session.files.path)]
