@@ -156,6 +156,9 @@ async def looking_back(width: int, height: int) -> None:
         await pilot.pause(1)
         _save(app, "timeline", width)
         await pilot.press("enter")
+        await pilot.pause(1)
+        if app.screen is not app.cockpit:  # where it takes some seconds, it is asked before
+            await pilot.press("enter")
         await _until(pilot, lambda: control.status.branch == 1)
         await _set(app, pilot, "optim.muon_lr", "8e-2")
         await pilot.press("space")
