@@ -12,10 +12,10 @@ WITH_MUON = {
     "optim.optimizer": f"it updates {MATRICES}, AdamW the rest",
     "optim.learning_rate": f"for {REST} (AdamW); optim.muon_lr for {MATRICES}",
     "optim.muon_lr": f"for {MATRICES}; optim.learning_rate for {REST}",
-    "optim.min_lr": "of AdamW; Muon's rate falls by the same factor",
-    "optim.beta1": f"of AdamW, for {REST}",
-    "optim.beta2": f"of AdamW, for {REST}",
-    "optim.momentum": f"of Muon, for {MATRICES}",
+    "optim.min_lr": "for AdamW; Muon's rate falls by the same factor",
+    "optim.beta1": f"for {REST} (AdamW)",
+    "optim.beta2": f"for {REST} (AdamW)",
+    "optim.momentum": f"for {MATRICES} (Muon)",
     "optim.weight_decay": f"for {MATRICES} (Muon), embeddings and head (AdamW)",
 }
 
