@@ -546,7 +546,8 @@ def summary(control: RunControl) -> str:
         lines.append(f"  kept in  {control.elsewhere or format_path(run)}")
         done = status.state is State.FINISHED or control.watching
         verb = "attach" if control.attached else "open" if done else "continue"
-        name = control.elsewhere or typed_name(run)
+        there = control.launch.elsewhere if control.elsewhere else None
+        name = there.typed if there else typed_name(run)
         again = f"attach {name}" if control.attached else name
         lines.append(f"  {verb:<9}{program()} {again}")
         again = f"{program()} --config {quoted_path(run / CONFIG_FILE)}"

@@ -30,6 +30,13 @@ class Host:
     options: tuple[str, ...] = ()
     program: str = PROGRAM
 
+    @property
+    def typed(self) -> str:
+        """The options with which commands of this program reach it, as they are typed."""
+        options = f" --ssh={shlex.quote(shlex.join(self.options))}" if self.options else ""
+        own = "" if self.program == PROGRAM else f" --program {shlex.quote(self.program)}"
+        return options + own
+
     def ssh(self, *words: str, batch: bool = False) -> list[str]:
         """Return the command that runs this program there.
 

@@ -7,6 +7,7 @@ lost is made again, and everything is told anew; training does not notice.
 from __future__ import annotations
 
 import secrets
+import shlex
 import sqlite3
 import threading
 import time
@@ -61,6 +62,11 @@ class Elsewhere:
     @property
     def address(self) -> str:
         return f"{self.host.name}:{self.run}"
+
+    @property
+    def typed(self) -> str:
+        """How the run is named after ``gpt-tui attach``."""
+        return f"{self.address}{self.host.typed}"
 
     @property
     def folder(self) -> Path:
@@ -195,7 +201,7 @@ class AttachedElsewhere(Attached):
             self._end(told.why)
         elif isinstance(told, Refused):  # with a command that is typed there
             there = self._elsewhere
-            message = told.message.replace(f"attach {there.run} ", f"attach {there.address} ")
+            message = told.message.replace(f"attach {there.run} ", f"attach {there.typed} ")
             super()._take_in(structs.replace(told, message=message))
         else:
             super()._take_in(told)
@@ -221,8 +227,9 @@ class AttachedElsewhere(Attached):
     def _end(self, why: str) -> None:
         there = self._elsewhere
         resumed = f"{there.host.program} train --resume {there.run} --detach"
-        again = f"{program()} attach {there.address}"
-        self._ended = f"{why}: ssh {there.host.name} {resumed} trains it on, then {again}"
+        again = f"{program()} attach {there.typed}"
+        ssh = shlex.join(["ssh", *there.host.options, there.host.name])
+        self._ended = f"{why}: {ssh} {resumed} trains it on, then {again}"
         if asks(why):
             self._ended = f"{why}: quit, and {again} lets you answer ssh"
         self._hang_up(self._ended)

@@ -28,6 +28,14 @@ def test_advice_says_the_command_that_follows_it(run: Path) -> None:
     ]
 
 
+def test_advice_in_the_background_stops_the_run_by_a_command(run: Path) -> None:
+    advice = Advised("jump", "the loss jumped", "go back to step 50", CHANGES, 50)
+    assert format_advice(advice, run, in_background=True).splitlines() == [
+        "advice: the loss jumped",
+        f"  to go back to step 50, gpt-tui stop tiny-1, then gpt-tui fork tiny-1 --at 50 {OPTIONS}",
+    ]
+
+
 def test_what_is_no_number_leaves_three_ways_on(run: Path) -> None:
     advice = Advised("non-finite", "the loss is not a number", "go back", CHANGES, 500, pauses=True)
     assert format_advice(advice, run).splitlines() == [

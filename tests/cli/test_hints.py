@@ -92,7 +92,7 @@ def leave(run: Path | None, edits: Mapping[str, Value] | None = None) -> None:
         draft=SimpleNamespace(waiting=edits or {}, base="tiny"),
         run_path=run,
         facts=SimpleNamespace(name=run and run.name),
-        launch=SimpleNamespace(command_line="gpt-tui --preset tiny", config="tiny"),
+        launch=SimpleNamespace(command_line="gpt-tui --preset tiny", config="tiny", elsewhere=None),
     )
     _print_summary(control)  # type: ignore[arg-type]
 

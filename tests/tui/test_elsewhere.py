@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from engine.protocol import Stop
+from engine.remote.host import Host
 from engine.runs.folder import is_locked
 from tests.cli.conftest import train_command
 from tests.ssh import PROGRAM, FakeSsh
 from tests.tui.test_terminal import OURS, Terminal
 from tui.cli import main
+from tui.commands.elsewhere import add_ssh_options, host_of
 from tui.commands.tell import tell
 
 LONG = ["--set", "train.max_steps=1000000", "--set", "eval.interval=0"]
@@ -49,8 +53,16 @@ def test_a_run_elsewhere_is_attached_to_lost_found_and_left(
         terminal.press("q")
         assert terminal.wait() == 0
         terminal.assert_restored()
-        assert "gpt-tui attach box:night" in terminal.goodbye
+        assert f"attach box:night --program {shlex.quote(PROGRAM)}" in terminal.goodbye
         assert str(folder) not in terminal.goodbye
     finally:
         terminal.close()
     assert tell(run, None)["state"] == "paused"  # it is left as it was
+
+
+def test_the_way_to_a_machine_is_named_as_it_is_typed() -> None:
+    assert Host("box").typed == ""
+    host = Host("box", ("-J", "gate"), "~/my venv/gpt-tui")
+    parser = argparse.ArgumentParser()
+    add_ssh_options(parser)
+    assert host_of("box", parser.parse_args(shlex.split(host.typed))) == host

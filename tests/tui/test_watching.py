@@ -143,6 +143,7 @@ async def test_who_watches_sees_who_is_in_control_and_can_take_it(
             await person.press("enter")
             await person.until(lambda: person.app.control.is_open, "control")
             assert "watching" not in first_line(person)
+            assert "is in control" not in person.notice
             footer = person.footer()
             assert footer["space"] == "Pause" and "G" not in footer
             await person.press("space")
@@ -153,6 +154,7 @@ async def test_who_watches_sees_who_is_in_control_and_can_take_it(
             assert "has taken control" in person.notice
             first.close()  # nobody is in control then, and who is there may act
             await person.until(lambda: person.app.control.is_open, "free control")
+            assert "has taken control" not in person.notice
             await person.press("space")
             await person.until(lambda: other.status.state is State.RUNNING, "training")
 

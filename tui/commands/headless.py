@@ -40,7 +40,14 @@ from engine.remote.wire import encode
 from engine.runs.folder import DATABASE_FILE, LOG_FILE
 from engine.session.worker import EngineLoop
 from tui import EXIT_DONE, EXIT_FAILED, EXIT_SIGNAL
-from tui.terminal.signals import Handler, ending_signals, handle, name_of, saving_signals
+from tui.terminal.signals import (
+    Handler,
+    ending_signals,
+    handle,
+    hears_ctrl_c,
+    name_of,
+    saving_signals,
+)
 from tui.terminal.stdout import silence
 from tui.terminal.visible import Control, visible, visible_line
 from tui.text.notices import format_advice
@@ -208,7 +215,7 @@ class _Headless:
         assert self._run
         if event.pauses:
             self._problem = event.message
-        self._progress.say(format_advice(event, self._run))
+        self._progress.say(format_advice(event, self._run, in_background=not hears_ctrl_c()))
 
     def _give_up(self) -> None:
         """Stop, as the engine paused because of a problem, and there is no user to resume it.

@@ -138,6 +138,12 @@ class CockpitScreen(Panels, StartActions, TextActions, GridActions, KeyedScreen[
         self.notice.say(text, severity, seconds=0.0 if severity == "error" else NOTICE_SECONDS)
         self._evaluate_keys()
 
+    def forget_message_of(self, who: str) -> None:
+        """Take away the lines of the notice that name who is in control no more."""
+        told = self.message.split("\n")
+        if (true := [line for line in told if who not in line]) != told:
+            self.say("\n".join(true))
+
     def on_notice_expired(self) -> None:
         self.refresh_bindings()
 

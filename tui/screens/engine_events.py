@@ -142,8 +142,10 @@ class EngineEventHandler:
         self._screen.press_kept_keys()
 
     def _on_controlled(self, event: protocol.Controlled) -> None:
-        before = self._control.others_control
+        before, who = self._control.others_control, self._control.controlled.who
         self._control.note_controlled(event)
+        if who and who != event.who:
+            self._screen.forget_message_of(who)
         if before and not self._control.others_control:
             self._screen.notify("you are in control of this run now")
         self._screen.show_status()

@@ -88,3 +88,12 @@ def hear_in_thread(leave: Callable[[], None], save: Callable[[], None]) -> None:
                 save()
 
     threading.Thread(target=listen, name="signals", daemon=True).start()
+
+
+def hears_ctrl_c() -> bool:
+    """Return whether a terminal controls this process, whose Ctrl-C ends it."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -140,12 +140,18 @@ def format_forked(event: Forked, key_of: Callable[[str], str], elsewhere: str = 
     )
 
 
-def format_advice(advice: Advised, run: Path) -> str:
+def format_advice(advice: Advised, run: Path, in_background: bool = False) -> str:
+    """Say what is wrong, and the commands that follow the advice.
+
+    Args:
+        in_background: No terminal can send Ctrl-C to what trains the run.
+    """
     name, options = typed_name(run), format_options(advice.changes)
     resume, step = f"{program()} train --resume {name}", advice.rewind_to
     if step is None or not advice.pauses:
         how = resume if step is None else f"{program()} fork {name} --at {step}"
-        then = f"stop with Ctrl-C, then {how} {options}"
+        stop = f"{program()} stop {name}" if in_background else "stop with Ctrl-C"
+        then = f"{stop}, then {how} {options}"
         return f"advice: {advice.message}\n  to {advice.action}, {then}"
     ways = {
         f"from step {step:,}, as a new run": f"{program()} fork {name} --at {step} {options}",

@@ -156,7 +156,8 @@ def test_where_the_engine_has_ended_the_app_stays_and_says_how_to_go_on(
     trains.state(Stop(), State.STOPPED)
     looks.wait(StateChanged, lambda event: event.state is State.STOPPED)
     told = looks.ask(Pause(request_id=3), Refused).message
-    assert f"train --resume {run} --detach trains it on, then gpt-tui attach box:{run}" in told
+    again = f"gpt-tui attach box:{run}{BOX.typed}"
+    assert f"train --resume {run} --detach trains it on, then {again}" in told
     assert len(looks.engine.metrics.column("train_loss"))  # what there is can still be seen
     assert "is not in training" in looks.ask(Open(str(there.folder)), Refused).message
 
