@@ -240,11 +240,16 @@ class Attached:
         if told:
             self._emit(Warned(told))
 
+    @property
+    def _processes(self) -> int:
+        """By how many processes the run is trained, or was."""
+        assert self._welcome
+        return int(self._welcome.opened.runtime.get("processes", 1))
+
     def _expect_restart(self, crashed: bool) -> str:
         """Return what to say of a process of several that is lost; empty if it is no such case."""
-        assert self._welcome
-        processes = self._welcome.opened.runtime.get("processes", 1)
-        if not crashed or processes == 1:
+        processes = self._processes
+        if not crashed or processes == 1 or self._status.state in (State.STOPPED, State.FINISHED):
             return ""
         self._restarts_until = time.monotonic() + RESTART_SECONDS
         return (

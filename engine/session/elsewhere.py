@@ -33,6 +33,7 @@ from engine.protocol import (
 from engine.remote.client import Connection, Dismissed, Unreachable, welcomed
 from engine.remote.host import Host, asks
 from engine.remote.records import RecordsCopy
+from engine.remote.relay import ENDED
 from engine.remote.ssh import SshConnection
 from engine.remote.wire import Goodbye, Records, Told, Welcome
 from engine.session.attached import Attached
@@ -197,6 +198,11 @@ class AttachedElsewhere(Attached):
         if isinstance(told, Records):
             assert self._elsewhere.copy
             self._elsewhere.copy.add(told)
+        elif isinstance(told, Goodbye) and (restart := self._expect_restart(told.why == ENDED)):
+            self._hang_up(restart)
+            self._status = structs.replace(self._status, message="starting again")
+            self._emit(Warned(restart))
+            self._attempt = _Attempt(self._elsewhere, self._wake, self._restarts_until)
         elif isinstance(told, Goodbye):
             self._end(told.why)
         elif isinstance(told, Refused):  # with a command that is typed there
@@ -217,6 +223,7 @@ class AttachedElsewhere(Attached):
         self._attempt = _Attempt(self._elsewhere, self._wake)
 
     def _take_attempt(self, attempt: _Attempt) -> None:
+        self._restarts_until = 0.0
         if attempt.found:
             self._connection, welcome = attempt.found
             self._connection.wake_by(self._wake)
@@ -226,7 +233,8 @@ class AttachedElsewhere(Attached):
 
     def _end(self, why: str) -> None:
         there = self._elsewhere
-        resumed = f"{there.host.program} train --resume {there.run} --detach"
+        several = f" --procs {self._processes}" if self._processes > 1 else ""
+        resumed = f"{there.host.program} train --resume {there.run}{several} --detach"
         again = f"{program()} attach {there.typed}"
         ssh = shlex.join(["ssh", *there.host.options, there.host.name])
         self._ended = f"{why}: {ssh} {resumed} trains it on, then {again}"
@@ -245,13 +253,14 @@ class _Attempt:
 
     Args:
         wake: Called at the end.
+        until: Until then the run may be in training again, though it is not now.
     """
 
-    def __init__(self, elsewhere: Elsewhere, wake: Callable[[], None]) -> None:
+    def __init__(self, elsewhere: Elsewhere, wake: Callable[[], None], until: float = 0.0) -> None:
         self.found: tuple[Connection, Welcome] | None = None
         self.why = ""
         self.is_over = False
-        self._elsewhere, self._wake = elsewhere, wake
+        self._elsewhere, self._wake, self._until = elsewhere, wake, until
         self._ended = threading.Event()
         threading.Thread(target=self._try, name="again", daemon=True).start()
 
@@ -266,7 +275,8 @@ class _Attempt:
                 self.found = self._elsewhere.connect()
             except Dismissed as why:
                 self.why = str(why)
-                break
+                if time.monotonic() > self._until:
+                    break
             except Unreachable as why:
                 if asks(str(why)):
                     self.why = str(why)

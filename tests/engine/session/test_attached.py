@@ -228,6 +228,18 @@ def test_while_lost_processes_are_started_again_nobody_takes_the_run_from_them(
     assert trains.engine.status.state is State.PAUSED
 
 
+def test_several_processes_that_were_stopped_are_not_expected_again(serve: Serve) -> None:
+    trains, looks, _ = serve()
+    session = looks.engine._session
+    assert isinstance(session, Attached) and session._welcome
+    runtime = {**session._welcome.opened.runtime, "processes": 2}
+    opened = structs.replace(session._welcome.opened, runtime=runtime)
+    session._welcome = structs.replace(session._welcome, opened=opened)
+    trains.state(Stop(), State.STOPPED)
+    looks.wait(RunOpened, lambda event: event.watching)
+    assert not session.restarts
+
+
 def test_a_socket_that_was_removed_is_made_again(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

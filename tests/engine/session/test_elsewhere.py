@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from engine.protocol import (
     Adjust,
@@ -34,9 +35,12 @@ from engine.protocol import (
 from engine.remote import server
 from engine.remote.client import Unreachable
 from engine.remote.host import Host
+from engine.remote.relay import BEGINNING, ENDED
+from engine.remote.wire import Goodbye, encode
 from engine.runs.database import reading
 from engine.runs.timeline import read_moments
 from engine.session import elsewhere
+from engine.session.attached import Attached
 from engine.session.elsewhere import Elsewhere
 from tests.cli.conftest import until
 from tests.engine.conftest import MakeConfig, assert_same_bits
@@ -145,6 +149,30 @@ def test_a_lost_link_is_made_again_with_what_was_missed(
     ours, theirs = looks.engine.metrics, trains.engine.metrics
     until(lambda: len(ours.column("train_loss")) == len(theirs.column("train_loss")))
     assert looks.state(Resume(), State.RUNNING)
+
+
+def test_processes_that_are_started_again_there_are_attached_to(
+    serve: Serve, attach: Attach, ssh: FakeSsh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trains, run = serve()
+    looks, there = attach(run)
+    opened(looks, there)
+    monkeypatch.setattr(elsewhere, "PAUSES", (0.05,))
+    session = looks.engine._session
+    assert isinstance(session, Attached) and session._welcome and session._connection
+    runtime = {**session._welcome.opened.runtime, "processes": 2}
+    described = structs.replace(session._welcome.opened, runtime=runtime)
+    session._welcome = structs.replace(session._welcome, opened=described)
+    not_yet = f"{BEGINNING.decode()}\n{encode(Goodbye('it is not in training')).decode()}"
+    ssh.does_first(
+        f"if mkdir \"$SSH_FOLDER/asked\"; then cat <<'END'\n{not_yet}\nEND\nexit 0\nfi\n"
+    )
+    session._connection.put_back([Goodbye(ENDED)])  # as when process 0 is killed
+    looks.wait(Warned, lambda event: "all 2 are started again" in event.message)
+    looks.wait(RunOpened, lambda event: event.request_id == 0)
+    assert len(ssh.calls) == 3  # the second was told that it is not in training
+    assert looks.state(Pause(), State.PAUSED)
+    assert trains.engine.status.state is State.PAUSED
 
 
 def test_where_the_engine_has_ended_the_app_stays_and_says_how_to_go_on(
