@@ -105,8 +105,11 @@ def test_a_full_disk_pauses_training_and_room_lets_it_go_on(
     session = rig.new(make_config(**BUSY))
     rig.to_step(session, 12)
     rig.until(session, lambda: bool(rig.said(Saved)))
+    rig.send(session, Pause())  # no newer checkpoint takes the place of one that is listed
+    rig.until(session, lambda: not session.saving.busy)
     whole = {path.name for path in list_checkpoints(session.files.path)}
     filler = fill(small_disk)
+    session.handle(Resume())
     rig.until(session, lambda: session.status.state is State.PAUSED and not session.saving.busy)
     assert "make room" in warnings(rig)[-1].lower()
     assert whole <= {path.name for path in list_checkpoints(session.files.path)}
@@ -165,7 +168,7 @@ from pathlib import Path
 import engine.session.recorder
 from engine.config.schema import Config
 from engine.metrics import MetricStore
-from engine.protocol import Resume, State, Warned
+from engine.protocol import Pause, Resume, State, Warned
 from data.download import Watcher
 from engine.runs.open import new_run
 from engine.session.session import Session

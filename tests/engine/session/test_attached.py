@@ -189,11 +189,12 @@ def test_who_is_left_is_attached_to_the_next_process_that_trains_the_run(serve: 
 
 def test_who_only_watches_never_trains_the_run(serve: Serve) -> None:
     trains, looks, run = serve()
-    watches = Open(str(run), running=True, watch=True, role="watch")
+    watches = Open(str(run), running=True, watch=True, role="watch", request_id=4)
     assert looks.ask(watches, RunOpened).attached
     assert "only watched" in looks.ask(Pause(request_id=5), Refused).message
     trains.state(Stop(), State.STOPPED)
-    opened = looks.ask(watches, RunOpened)
+    # not the one that says that the engine has ended
+    opened = looks.ask(watches, RunOpened, lambda one: one.request_id == 4)
     assert opened.watching and "--watch" in opened.missing
     assert "--watch" in looks.ask(Pause(request_id=6), Refused).message
     assert not is_locked(run)
