@@ -168,7 +168,7 @@ from pathlib import Path
 import engine.session.recorder
 from engine.config.schema import Config
 from engine.metrics import MetricStore
-from engine.protocol import Pause, Resume, State, Warned
+from engine.protocol import Resume, State, Warned
 from data.download import Watcher
 from engine.runs.open import new_run
 from engine.session.session import Session
