@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -110,23 +110,32 @@ class Muon:
     def _step_native(self, rate: float, skip: Tensor | None) -> None:
         if skip is not None and skip.item():
             return
-        parts = [part for group in self._groups for part in group]
         step = partial(
             self._move, momentum=self.momentum, rate=rate, keep=1 - rate * self.weight_decay
         )
         if not self._team.shares_memory:
-            step(parts)
+            step(self._parts)
             return
-        shares = _shares(parts, self._team.size)
+        # next to no time passes until the others have the weights that this process has moved
+        shares = self._shares
         own = shares[self._team.rank]
-        others = [part for share in shares if share is not own for part in share]
         step(own)
+        others = [part for share in shares if share is not own for part in share]
         try:
             self._team.exchange([[one.of_weight for one in share] for share in shares])
         except ProcessLost:  # nothing was received, and a step that has begun must be finished
             step(others)
         else:
             step(others, moves=False)
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        return [part for group in self._groups for part in group]
+
+    @cached_property
+    def _shares(self) -> list[list[Part]]:
+        """The parts that each process moves."""
+        return shared_out(self._parts, self._team.size)
 
     def _move(self, parts: list[Part], **how: Any) -> None:
         kernels.muon_step(
@@ -213,7 +222,7 @@ def _chunks(parts: list[Part]) -> list[list[Part]]:
     return [parts[i : i + size] for i in range(0, len(parts), size)]
 
 
-def _shares(parts: list[Part], count: int) -> list[list[Part]]:
+def shared_out(parts: list[Part], count: int) -> list[list[Part]]:
     """Divide parts into as many lists that take about as long."""
     shares: list[list[Part]] = [[] for _ in range(count)]
     seconds = [0.0] * count

@@ -298,6 +298,30 @@ class Trainer:
             self._per_target.fill_(1 / self.train_windows.targets(offsets))
         rate = self.learning_rate
         self.optimizer.set_rate(rate)
+        yield from self._passes(offsets)
+        watch = self._watch() if watched else None
+        self._enter("optimizer")
+        # allocated before the weights change: nothing may fail between them and the step's number
+        figures = torch.empty(2, device=self.device)
+        self.graph.run("update", self._update)
+        self.graph.end_round()
+        self.forget_whole()
+        if self.average:
+            self.average.update(self.model, config.optim.ema_decay, step)
+        self.step += 1
+        self.tokens += tokens_per_step(config)
+        # copied, because the next step writes to the same tensors
+        torch.stack((self._loss_sum, self._grad_norm), out=figures)
+        loss, grad_norm = figures.unbind()
+        health = None
+        if watch:
+            self._enter("health")
+            health = if_memory_allows(watch.end)
+        return StepResult(self.step, self.tokens, loss, grad_norm, rate, health)
+
+    def _passes(self, offsets: Offsets) -> Generator[None, None, None]:
+        """Leave the gradients and the loss of all sequences of a step, of all processes."""
+        config, step = self.config, self.step
         self._sum = PairwiseSum()  # a step that was given up has left some in it
         own = self._own_micro_batches(offsets)
         if self.sharding:
@@ -328,25 +352,6 @@ class Trainer:
             self._reduce()
         elif self.sharding:
             self.team.begin_sum("step", step)
-        watch = self._watch() if watched else None
-        self._enter("optimizer")
-        # allocated before the weights change: nothing may fail between them and the step's number
-        figures = torch.empty(2, device=self.device)
-        self.graph.run("update", self._update)
-        self.graph.end_round()
-        self.forget_whole()
-        if self.average:
-            self.average.update(self.model, config.optim.ema_decay, step)
-        self.step += 1
-        self.tokens += tokens_per_step(config)
-        # copied, because the next step writes to the same tensors
-        torch.stack((self._loss_sum, self._grad_norm), out=figures)
-        loss, grad_norm = figures.unbind()
-        health = None
-        if watch:
-            self._enter("health")
-            health = if_memory_allows(watch.end)
-        return StepResult(self.step, self.tokens, loss, grad_norm, rate, health)
 
     def _with_others(self, is_last: bool) -> AbstractContextManager[None]:
         """Return what a pass runs in that other processes take part in.

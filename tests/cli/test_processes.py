@@ -39,6 +39,15 @@ def members(launcher: subprocess.Popen[str]) -> dict[int, int]:
     return found
 
 
+def lose_each(launcher: subprocess.Popen[str], run: Path) -> None:
+    """Kill both processes of a run, one after the other has been started again."""
+    for lost in (1, 0):
+        before = max(steps(run), default=0)
+        until(lambda: max(steps(run), default=0) > before)  # noqa: B023
+        os.kill(members(launcher)[lost], signal.SIGKILL)
+        until(lambda: "were started again" in (launcher.stderr.readline()))  # type: ignore[union-attr]
+
+
 def steps(run: Path) -> list[int]:
     return [step_of(one) for one in list_checkpoints(run)]
 
@@ -53,11 +62,7 @@ def test_a_run_survives_the_loss_of_any_process_and_ends_with_the_bits_of_one_le
     options = [*train_command(text), *SHARED, "--set", "train.max_steps=300"]
     launcher = start_process(*options, "--name", "a", "--procs", "2")
     run = runs_dir / "a"
-    for lost in (1, 0):
-        before = max(steps(run), default=0)
-        until(lambda: max(steps(run), default=0) > before)  # noqa: B023
-        os.kill(members(launcher)[lost], signal.SIGKILL)
-        until(lambda: "were started again" in (launcher.stderr.readline()))  # type: ignore[union-attr]
+    lose_each(launcher, run)
     _, said = launcher.communicate(timeout=60)
     assert launcher.returncode == 0, said
     assert read_summary(run).processes == 2

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +39,7 @@ from engine.protocol import (
 from engine.runs.folder import LOG_FILE, is_locked
 from engine.runs.summary import read_summary
 from tests.cli.conftest import Cli, start_process, train_command, until
-from tests.cli.test_processes import members, steps
+from tests.cli.test_processes import lose_each, members, steps
 from tests.engine.session.test_worker import Talk
 
 SHARED = ["--set", "train.shards=2", "--set", "eval.interval=0", "--set", "checkpoint.interval=20"]
@@ -81,11 +79,7 @@ def test_it_loses_no_more_than_since_the_last_checkpoint_whichever_process_is_ki
     options = [*train_command(text), "--set", "train.max_steps=200"]
     launcher = start_process(*options, *SHARDED, "--name", "a", "--procs", "2")
     run = runs_dir / "a"
-    for lost in (1, 0):
-        before = max(steps(run), default=0)
-        until(lambda: max(steps(run), default=0) > before)  # noqa: B023
-        os.kill(members(launcher)[lost], signal.SIGKILL)
-        until(lambda: "were started again" in (launcher.stderr.readline()))  # type: ignore[union-attr]
+    lose_each(launcher, run)
     _, said = launcher.communicate(timeout=60)
     assert launcher.returncode == 0, said
     assert not (run / LOG_FILE).exists()  # no traceback: one sentence said all

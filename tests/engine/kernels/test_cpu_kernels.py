@@ -27,7 +27,7 @@ from engine.distributed.team import ProcessLost, Team
 from engine.kernels import compiler, library
 from engine.model.attention import reference_weights
 from engine.model.positions import Rotary, rotary, rotate
-from engine.optim.muon import COEFFICIENTS, ITERATIONS, Muon, _shares
+from engine.optim.muon import COEFFICIENTS, ITERATIONS, Muon, shared_out
 from engine.protocol import Warned
 from engine.training.runtime import resolve_runtime
 from engine.training.trainer import Runtime, Trainer
@@ -651,8 +651,7 @@ def test_the_work_of_muon_is_divided_to_the_same_bits_also_when_the_other_is_los
     alone = Muon([(one, [len(one)]) for one in whole], torch.float32, 0.9, 0.1)
     alone.native = True
     alone.step(0.02)
-    parts = [part for group in alone._groups for part in group]
-    moved = [part.of_weight for part in _shares(parts, 2)[1 - rank]]
+    moved = [part.of_weight for part in shared_out(alone._parts, 2)[1 - rank]]
     pair = Pair(rank, None if is_lost else moved)
     shared = Muon([(one, [len(one)]) for one in half], torch.float32, 0.9, 0.1, pair)
     shared.native = True
