@@ -301,8 +301,8 @@ async def test_a_run_that_cannot_be_opened_brings_the_last_one_back(
         await person.until(
             lambda: "first is open again" in person.notice.replace(first.name, "first")
         )
+        await person.until(lambda: person.status.state is State.PAUSED, "the first run, paused")
         assert person.run == first and person.status.step == step
-        assert person.status.state is State.PAUSED
 
 
 async def test_a_new_run_that_cannot_begin_brings_the_last_one_back_and_keeps_the_edits(
@@ -318,8 +318,8 @@ async def test_a_new_run_that_cannot_begin_brings_the_last_one_back_and_keeps_th
         await person.press("enter")
         await person.until(lambda: f"{first.name} is open again" in person.notice)
         assert "The text is too short" in person.notice
+        await person.until(lambda: person.status.state is State.PAUSED, "the first run, paused")
         assert person.run == first and person.status.step == step
-        assert person.status.state is State.PAUSED
         assert person.app.control.draft.next_value("data.corpus") == str(short)
         assert f"step {step:,} of" in summary(person.app.control)
 
